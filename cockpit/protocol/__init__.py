@@ -1,0 +1,4 @@
+"""What controller and nodes say to each other: frames, requests, journal events, records, folders.
+
+Standard library only, Python >= 3.9: this package is part of the node runtime and runs on both sides.
+"""

@@ -1,0 +1,100 @@
+"""Requests that a controller makes of an agent, and what the agent answers.
+
+A request is a REQUEST frame with JSON `{"op": OP, …}`. It is answered by REPLY (one result, and
+the request is over unless the table says that a stream follows) or FAIL. Paths are relative to
+the node's `state_dir` and must stay inside it.
+
+| op | arguments | answer |
+|---|---|---|
+| clock | | {wall, mono} |
+| facts | python? (path or name) | Facts |
+| jobs | | {jobs: [{job: JobRecord, attempts: [{attempt, node_rank, plan: AttemptRecord or null, events: Event or null (the newest of events.jsonl), supervised: bool}]}]} |
+| watch_jobs | interval? (s) | REPLY {}, then EVENT {jobs: […as above]} at once and whenever it changed, until CLOSE |
+| follow | path, offset, credit, index (bool) | REPLY {offset, size, inode}; then INDEX/DATA while credit lasts, for ever, until CLOSE. `offset` < 0 counts back from the end. A missing file is waited for: REPLY comes with size 0 and inode 0. A file that shrank or was replaced: END {"replaced": true} |
+| read | path, offset, length | REPLY {size}, one or more DATA, END {} |
+| list | path | {entries: [{name, size, mtime, directory: bool}]} — missing folder: empty |
+| has_code | digest | {present: bool} |
+| put_code | digest, size | REPLY {present: bool}; if not present the controller sends DATA (no offset) … END, the node checks sha256, unpacks, and sends END {files, bytes} |
+| free_port | addr | {port} — free on that address now |
+| preflight | python, state_dir checks | {checks: [{check, level ("ok", "warn", "crit", "unknown"), message, hint}]} |
+| prepare | job: JobRecord, record: AttemptRecord, secrets: {name: value} | {claimed: true, supervisor: ProcessId}; FAIL "already_claimed" (details: by, at), "still_running", "start" … |
+| command | job, attempt, node_rank, id, do ("go", "withdraw", "cancel"), by, reason?, grace? | {accepted: true} — durable; its effect is an event in the journal |
+| scan | job, attempt?, node_rank? | {processes: [{pid, ppid, state, command, marker}]} — all that carry the marker |
+| telemetry | interval (s) | REPLY {}, then EVENT Sample each interval, until CLOSE |
+| exec | argv, env, cwd, timeout? | REPLY {pid}, DATA with offset = 0 for stdout and 1 for stderr, END {code, signal} |
+| clean | job or digest | {freed: bytes} — FAIL "still_running" if it is |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+PROTOCOL_VERSION = 1
+
+INITIAL_CREDIT = 4 * 1024 * 1024
+"""Bytes that a node may send on a fresh stream before the first CREDIT."""
+
+HANDSHAKE_TIMEOUT = 30.0
+"""Seconds from the start of the bootstrap to HELLO."""
+
+GO_TIMEOUT = 120.0
+"""Seconds that a claimed attempt waits for `go` before it withdraws by itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hello:
+    """First frame of an agent: who answers. Times in seconds, `start` is monotonic."""
+
+    protocol: int
+    version: str
+    host: str
+    user: str
+    uid: int
+    boot_id: str
+    python: str
+    executable: str
+    state_dir: str
+    runtime: str
+    pid: int
+    address: str
+    """The server's address as SSH_CONNECTION has it, "" when unknown."""
+    wall: float
+    mono: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a launch needs to know of a node. `python` is absolute, "" when not found.
+
+    `gpus` counts NVML devices, `cpus` those this process may use, `disk_free` is bytes below
+    `state_dir`, `torch` the version of torch that `python` imports, "" when there is none.
+    """
+
+    python: str
+    python_version: str
+    torch: str
+    gpus: int
+    cpus: int
+    disk_free: int
+    simulated: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a request could not be done. `code` is for programs, `message` and `hint` for people."""
+
+    code: str
+    message: str
+    hint: str = ""
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+# A telemetry sample (EVENT of `telemetry`), all figures optional (null when they cannot be read):
+# {"at": wall s, "mono": s, "simulated": bool,
+#  "host": {"cpus", "load1", "cpu_percent", "memory_used", "memory_total", "disk_free",
+#           "disk_total", "uptime"},
+#  "gpus": [{"index", "name", "uuid", "state" ("ok", "lost", "error"), "utilization" (%),
+#            "memory_used", "memory_total" (bytes), "power", "power_limit" (W),
+#            "temperature" (°C), "sm_clock" (MHz), "processes": [{"pid", "user", "memory"}]}],
+#  "gpu_error": "" or why there are no GPU figures}

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 
 class ExitCode(enum.IntEnum):
@@ -58,7 +59,10 @@ class UsageError(CockpitError):
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One defect of a configuration file. `line` and `column` count from 1; 0 is "unknown"."""
+    """One defect of a configuration file. `line` and `column` count from 1; 0 is "unknown".
+
+    A warning does not stop the file from being used.
+    """
 
     message: str
     file: str = ""
@@ -66,6 +70,7 @@ class Problem:
     line: int = 0
     column: int = 0
     hint: str = ""
+    level: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         where = self.file

@@ -20,7 +20,7 @@ the next writer (it starts with a newline then; empty and unparsable lines are s
 | adopted | supervisor: ProcessId, launcher_alive: bool |
 | log_gap | path, start, end — bytes of a log that were dropped |
 | note | level ("warn" or "error"), message |
-| ended | outcome, code, signal, left: [{pid, command}], swept: int, message — terminal |
+| ended | outcome, code, signal, left: [{pid, command}], swept: int, message, launcher_size (bytes of launcher.jsonl, which is final then; 0 where there is none) — terminal |
 
 `outcome` is one of OUTCOMES. `left` names processes of the attempt that could not be ended.
 

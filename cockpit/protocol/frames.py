@@ -17,6 +17,9 @@ HEADER = struct.Struct(">IBI")
 OFFSET = struct.Struct(">Q")
 INDEX_ENTRY = struct.Struct(">Qd")
 
+PROTOCOL_VERSION = 1
+"""Of frames and messages together; the two sides must have the same."""
+
 MAX_PAYLOAD = 16 * 1024 * 1024
 """Bytes. A longer payload means that the byte stream is not ours, or is damaged."""
 
@@ -33,8 +36,8 @@ class Kind(enum.IntEnum):
     FAIL = 4
     """node -> controller. JSON `messages.Failure`; ends the request and its stream."""
     DATA = 5
-    """Raw bytes. node -> controller: `offset:u64` then bytes of the followed file (or of a command's
-    output). controller -> node: bytes of an upload, without offset."""
+    """Raw bytes. node -> controller: `offset:u64` then bytes of the followed file (or of a
+    command's output). controller -> node: bytes of an upload, without offset."""
     INDEX = 6
     """node -> controller, before the DATA it describes: `(offset:u64 time:f64)*`, wall clock
     seconds. The byte at `offset` of the followed file was first seen at `time`."""
@@ -43,7 +46,7 @@ class Kind(enum.IntEnum):
     CREDIT = 8
     """controller -> node: `u64`; the node may send that many more DATA bytes on this stream."""
     EVENT = 9
-    """node -> controller: JSON, one item of a subscription (a telemetry sample, a change of jobs)."""
+    """node -> controller: JSON, one item of a subscription (a sample, a change of jobs)."""
     CLOSE = 10
     """controller -> node: stop this stream; the node answers END once it has."""
 
@@ -87,7 +90,7 @@ class Decoder:
         return self._have
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Yield every frame that `chunk` completes. Raises FrameError on a length over the limit."""
+        """Yield every frame that `chunk` completes. Raises FrameError for one that is too long."""
         self._parts.append(chunk)
         self._have += len(chunk)
         if self._have < self._need:

@@ -30,7 +30,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-PROTOCOL_VERSION = 1
+# It lives with the frames, which an agent can import without this module's dataclasses.
+from cockpit.protocol.frames import PROTOCOL_VERSION as PROTOCOL_VERSION
 
 INITIAL_CREDIT = 4 * 1024 * 1024
 """Bytes that a node may send on a fresh stream before the first CREDIT."""

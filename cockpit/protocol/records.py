@@ -125,7 +125,7 @@ def process_id(value: dict[str, Any]) -> ProcessId:
 
 
 def job_record(value: dict[str, Any]) -> JobRecord:
-    """Read a `job.json`. Unknown keys of a newer cockpit are ignored; missing ones raise KeyError."""
+    """Read a `job.json`. Keys of a newer cockpit are ignored; missing ones raise KeyError."""
     code = value["code"]
     return JobRecord(
         id=value["id"],

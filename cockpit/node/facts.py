@@ -1,0 +1,143 @@
+"""The operation `facts`: what a launch needs to know of this node.
+
+Runs in a thread. Starts the job's Python once, with a time limit, to ask for its version and
+torch's; torch itself is not imported, which would take seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from typing import Any, NamedTuple
+
+from cockpit.node import gpus, host
+from cockpit.node.arguments import Arguments
+from cockpit.node.failures import RequestFailedError
+from cockpit.node.statedir import Node
+
+DEFAULT_PYTHON = "python3"
+PYTHON_TIMEOUT = 30.0
+"""Seconds; a first start from a loaded network file system is slow."""
+GPU_TIMEOUT = 5.0
+REMEMBER = 10.0
+PYTHON_HINT = "set `python` of this cluster in cockpit.toml to the Python of your environment"
+
+_QUESTION = """
+import json, sys
+version = ""
+try:
+    from importlib import metadata
+    version = metadata.version("torch")
+except Exception:
+    try:
+        import importlib.util, os, re
+        spec = importlib.util.find_spec("torch")
+        with open(os.path.join(os.path.dirname(spec.origin), "version.py")) as file:
+            version = re.search("__version__ *= *['\\"]([^'\\"]+)", file.read()).group(1)
+    except Exception:
+        pass
+print("\\n" + json.dumps(["%d.%d.%d" % sys.version_info[:3], version or ""]))
+"""
+
+
+class Python(NamedTuple):
+    """A Python that was found, or not: `path` is "" then and `problem` says why.
+
+    `path` is absolute and keeps symbolic links (a virtual environment is one). With a `path` and a
+    `problem` it exists but does not run.
+    """
+
+    path: str
+    version: str = ""
+    torch: str = ""
+    problem: str = ""
+
+
+_remembered: dict[str, tuple[float, Python]] = {}
+"""Path -> until when (monotonic), and the answer."""
+
+
+def gather(node: Node, arguments: Arguments) -> dict[str, Any]:
+    """`messages.Facts` as a dictionary. FAIL "no_python" for one that is there and does not run."""
+    python = inspect_python(arguments.text("python", DEFAULT_PYTHON), node.host)
+    if python.path and python.problem:
+        raise RequestFailedError("no_python", python.problem, PYTHON_HINT)
+    count, simulated = _count_gpus(node.state_dir)
+    status = os.statvfs(node.state_dir)
+    return {
+        "python": python.path,
+        "python_version": python.version,
+        "torch": python.torch,
+        "gpus": count,
+        "cpus": host.cpu_count(),
+        "disk_free": status.f_bavail * status.f_frsize,
+        "simulated": simulated,
+    }
+
+
+def inspect_python(wanted: str, node: str) -> Python:
+    """Find `wanted` (a path, `~` allowed, or a name on PATH) and ask what it is.
+
+    A good answer is remembered for REMEMBER seconds: a start asks for facts, then for a preflight.
+    """
+    path = _locate(wanted)
+    if not path:
+        where = "" if "/" in wanted else " on the PATH"
+        return Python("", problem=f"{wanted} does not exist{where} of {node}")
+    known = _remembered.get(path)
+    if known is None or time.monotonic() > known[0]:
+        known = (time.monotonic() + REMEMBER, _ask(path, node))
+        if not known[1].problem:
+            _remembered[path] = known
+    return known[1]
+
+
+def _ask(path: str, node: str) -> Python:
+    try:
+        answer = subprocess.run(
+            [path, "-c", _QUESTION],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd="/",
+            timeout=PYTHON_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Python(path, problem=f"{path} on {node} did not start in {PYTHON_TIMEOUT:.0f} s")
+    except OSError as error:
+        return Python(path, problem=f"{path} on {node} cannot be run: {error.strerror}")
+    try:
+        version, torch = json.loads(answer.stdout.split(b"\n")[-2])
+    except (IndexError, ValueError):
+        last = answer.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        said = f" and says: {last}" if last else ""
+        return Python(
+            path, problem=f"{path} on {node} is no usable Python (exit {answer.returncode}){said}"
+        )
+    return Python(path, str(version), str(torch))
+
+
+def _locate(wanted: str) -> str:
+    if "/" not in wanted:
+        return os.path.abspath(found) if (found := shutil.which(wanted)) else ""
+    path = os.path.expanduser(wanted)
+    usable = os.path.isabs(path) and os.path.isfile(path) and os.access(path, os.X_OK)
+    return path if usable else ""
+
+
+def _count_gpus(state_dir: str) -> tuple[int, bool]:
+    """(GPUs, simulated). A driver that hangs is believed what it announced when it was loaded."""
+    answers: list[tuple[int, bool]] = []
+
+    def ask() -> None:
+        source = gpus.make_source(state_dir)
+        answers.append((len(source.sample().gpus), source.simulated))
+
+    thread = threading.Thread(target=ask, name="count-gpus", daemon=True)
+    thread.start()
+    thread.join(GPU_TIMEOUT)
+    return answers[0] if answers else (gpus.count_from_driver(), False)

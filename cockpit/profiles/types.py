@@ -1,85 +1,128 @@
 """What `cockpit.toml` says, as frozen typed records. Pure data: reading and checking are elsewhere.
 
-Every field that a user may write has its docstring here; the JSON Schema and the reference page
-are made from this module.
+Every field that a user may write has its docstring here, and its limits in its type; the check of
+the files, the JSON Schema and the reference page follow this module.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from cockpit.errors import Problem
 from cockpit.protocol.layout import DEFAULT_STATE_DIR
 from cockpit.protocol.records import SecretRef
+
+# "expected" is how an error names what belongs there: "must be text on one line, not …".
+Text = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        pattern=r"^[^\u0000-\u001f\u007f-\u009f]+$",
+        extra={"expected": "text on one line"},
+    ),
+]
+Argument = Annotated[str, msgspec.Meta(pattern=r"^[^\u0000]*$", extra={"expected": "a string"})]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
+NodeCount = Annotated[
+    Annotated[int, msgspec.Meta(ge=1)]
+    | Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(:[0-9]{1,9})?$")],
+    msgspec.Meta(extra={"expected": 'a number of nodes (1 or more) or "MIN:MAX"'}),
+]
+ProcessCount = Annotated[
+    Annotated[int, msgspec.Meta(ge=1)] | Annotated[str, msgspec.Meta(pattern="^(auto|gpu|cpu)$")],
+    msgspec.Meta(extra={"expected": 'a number of ranks (1 or more), "auto", "gpu" or "cpu"'}),
+]
 
 
 class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One machine of a cluster."""
 
-    name: str
+    name: Text
     """How the node is called on the screen; `host` unless given."""
-    host: str
-    """Where SSH goes: a name, an address, or an alias of the ssh_config."""
+    host: Text
+    """Where SSH goes: a name, an address, or an alias of the ssh_config. May hold ranges,
+    `gpu[01-04].lab`, and then stands for several nodes."""
     addr: str = ""
     """Where training traffic goes: name or address that every other node can reach. Empty: the
     address on which the node's own sshd answered."""
-    gpus: int | None = None
+    gpus: Count | None = None
     """Number of GPUs, where it shall not be asked of the node."""
-    port: int | None = None
-    user: str | None = None
-    python: str | None = None
-    state_dir: str | None = None
+    port: Port | None = None
+    """Port of this node's sshd; the cluster's `port` when unset."""
+    user: Text | None = None
+    """Login name on this node; the cluster's `user` when unset."""
+    python: Text | None = None
+    """Python of the job on this node; the cluster's `python` when unset."""
+    state_dir: Text | None = None
+    """Where cockpit keeps jobs on this node; the cluster's `state_dir` when unset."""
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes, and how to reach them."""
 
     name: str
+    """The last word of the header: `[clusters.lab]` is called lab."""
     executor: Literal["local", "ssh"] = "ssh"
+    """Where jobs live: "ssh" on machines that SSH reaches, "local" on this machine."""
     nodes: tuple[NodeSpec, ...] = ()
+    """The machines in order: hosts, ranges such as "gpu[01-04].lab", or tables with `host`."""
     spares: tuple[NodeSpec, ...] = ()
     """Nodes that take part only when a restart asks for spares."""
-    user: str | None = None
-    port: int | None = None
-    identity_file: tuple[str, ...] = ()
+    user: Text | None = None
+    """Login name; what the ssh_config says, or your own, when unset."""
+    port: Port | None = None
+    """Port of sshd; what the ssh_config says, or 22, when unset."""
+    identity_file: tuple[Text, ...] = ()
     """Private keys; the agent and ssh's default keys when empty."""
-    proxy_jump: str | None = None
+    proxy_jump: Text | None = None
     """`[user@]host[:port]`, several separated by commas, as ssh's -J."""
-    ssh_config: tuple[str, ...] | None = None
-    """ssh_config files; None reads ~/.ssh/config, an empty list none."""
-    known_hosts: tuple[str, ...] = ()
+    ssh_config: tuple[Text, ...] | None = None
+    """ssh_config files; ~/.ssh/config when unset, none at all with an empty list."""
+    known_hosts: tuple[Text, ...] = ()
     """Files with host keys; ~/.ssh/known_hosts and the system's when empty."""
-    connect_timeout: float = 15.0
-    """Seconds."""
-    python: str | None = None
+    connect_timeout: PositiveSeconds = 15.0
+    """Seconds that a connection may take to open."""
+    python: Text | None = None
     """Python of the job on the nodes; `python3` of the login shell's PATH when unset."""
-    state_dir: str = DEFAULT_STATE_DIR
+    state_dir: Text = DEFAULT_STATE_DIR
+    """Where cockpit keeps jobs on the nodes: absolute, or from the home with `~/`."""
     sync: bool = True
     """Pack the working directory and unpack it on the nodes. False: the path exists on the nodes
     (shared file system), or this machine is the node."""
-    env: dict[str, str] = {}
+    env: dict[str, Argument] = {}
+    """Environment of every job on these nodes."""
     secrets: dict[str, SecretRef] = {}
+    """Environment whose values are fetched at launch: `NAME = { env = … }`, `cmd` or `file`."""
 
 
 class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     """How worker processes are started on a node."""
 
     name: str
+    """The last word of the header: `[launchers.ddp]` is called ddp."""
     kind: Literal["torchrun", "command"] = "torchrun"
-    max_restarts: int = 0
+    """With "torchrun", ranks under torch.distributed.run; with "command", the command itself, once
+    per node."""
+    max_restarts: Count = 0
     """Restarts inside an attempt, decided on the nodes; counted by each node's own failures."""
-    grace: float = 30.0
+    grace: Seconds = 30.0
     """Seconds between SIGTERM and SIGKILL at a cancel and at a restart."""
-    monitor_interval: float = 0.1
-    rdzv_conf: dict[str, int] = {}
-    """Overrides of torch's --rdzv-conf, see `docs/profiles.md`."""
-    rdzv_port: int | None = None
+    monitor_interval: PositiveSeconds = 0.1
+    """Seconds between two looks of the launcher process at its ranks."""
+    rdzv_conf: dict[str, Count] = {}
+    """Overrides of torch's --rdzv-conf, in seconds or counts, see `docs/profiles.md`."""
+    rdzv_port: Port | None = None
     """Fixed port on the head node; probed when unset."""
-    join_timeout: int = 600
+    join_timeout: Annotated[int, msgspec.Meta(ge=1)] = 600
     """Seconds that a node waits for the others to join a rendezvous."""
-    env: dict[str, str] = {}
-    log_limit: int = 0
+    env: dict[str, Argument] = {}
+    """Environment of every job that this launcher starts."""
+    log_limit: Count = 0
     """Bytes that one log stream may keep on a node, 0 for no limit; the head goes first."""
 
 
@@ -87,20 +130,32 @@ class JobProfile(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. Exactly one of script, module and command is set."""
 
     name: str
-    cluster: str = "local"
-    launcher: str = "torchrun"
-    nodes: int | str = 1
+    """The last word of the header: `[jobs.llama]` is called llama."""
+    cluster: Text = "local"
+    """Name of the cluster."""
+    launcher: Text = "torchrun"
+    """Name of the launcher."""
+    nodes: NodeCount = 1
     """A number, or "MIN:MAX" for an elastic job."""
-    nproc_per_node: int | str = "auto"
-    """A number, "auto" (one rank per GPU, or one), "gpu", or "cpu"."""
-    script: str | None = None
-    module: str | None = None
-    command: tuple[str, ...] | None = None
-    args: tuple[str, ...] = ()
-    working_dir: str = "."
-    env: dict[str, str] = {}
+    nproc_per_node: ProcessCount = "auto"
+    """Ranks per node: a number, "auto" (one rank per GPU, or one), "gpu", or "cpu"."""
+    script: Text | None = None
+    """Python file, relative to the working directory."""
+    module: Text | None = None
+    """Python module, as behind `python -m`."""
+    command: Annotated[tuple[Argument, ...], msgspec.Meta(min_length=1)] | None = None
+    """Program and its arguments, one string each; no shell reads them."""
+    args: tuple[Argument, ...] = ()
+    """Arguments of the script, module or command, one string each."""
+    working_dir: Text = "."
+    """Folder that is packed and that the job runs in, relative to the folder of the file that says
+    so (in the user's own file: to the current folder). Absolute once loaded."""
+    env: dict[str, Argument] = {}
+    """Environment of the job."""
     secrets: dict[str, SecretRef] = {}
-    max_restarts: int | None = None
+    """Environment whose values are fetched at launch: `NAME = { env = … }`, `cmd` or `file`."""
+    max_restarts: Count | None = None
+    """Restarts inside an attempt; the launcher's `max_restarts` when unset."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +172,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     launchers: dict[str, Launcher]
     jobs: dict[str, JobProfile]
     sources: dict[str, Source] = {}
-    """Dotted key ("clusters.lab.user") -> the file and line that set it."""
+    """Dotted key ("clusters.lab.user") -> the file and line that set it. Every field of every
+    profile has its entry, and so has every variable of `env` and `secrets`."""
     files: tuple[str, ...] = ()
     """Files that were read, nearest first."""
+    warnings: tuple[Problem, ...] = ()
+    """What is worth a second look, but stops nothing."""

@@ -1,0 +1,196 @@
+"""Changes to a configuration file that keep everything else in it: comments, order, spacing.
+
+Called by the profile editor and `cockpit profiles`. A file is replaced in one step or not at all,
+and never by one that does not validate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cockpit.errors import ConfigError, Problem, UsageError
+from cockpit.profiles import keys
+from cockpit.profiles.loading import check_texts, config_files
+from cockpit.profiles.rewriting import with_value, without
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def set_value(
+    path: Path, dotted_key: str, value: object, *, others: Sequence[Path] | None = None
+) -> None:
+    """Set one key of a file, which is made if it is not there: `clusters.lab.user` to "ada".
+
+    `value` is a string, number, boolean, list or dictionary. The file is checked together with
+    `others`, the further files in force behind it (by default the user's own), before it is
+    written. Raises ConfigError if the outcome would not validate, UsageError if the key cannot be
+    set there or the file cannot be read or written; the file is as it was then.
+    """
+    parts = keys.split(dotted_key)
+    _check_value(value, dotted_key)
+
+    def change(text: str) -> str:
+        try:
+            return with_value(text, parts, value)
+        except ValueError as error:
+            raise UsageError(f"{dotted_key} cannot be set in {path}: {error}") from error
+
+    def expect(data: dict[str, Any]) -> None:
+        for part in parts[:-1]:
+            data = data.setdefault(part, {})
+        data[parts[-1]] = copy.deepcopy(value)
+
+    _edit(path, change, expect, others)
+
+
+def delete(path: Path, dotted_key: str, *, others: Sequence[Path] | None = None) -> None:
+    """Remove one key, or a whole profile, from a file. Raises as `set_value`, and UsageError if
+    the file does not have the key.
+    """
+    parts = keys.split(dotted_key)
+
+    def change(text: str) -> str:
+        try:
+            return without(text, parts)
+        except (KeyError, ValueError) as error:
+            raise UsageError(
+                f"{dotted_key} is not set in {path}", "see `cockpit profiles show`"
+            ) from error
+
+    def expect(data: dict[str, Any]) -> None:
+        for part in parts[:-1]:
+            data = data[part]
+        del data[parts[-1]]
+
+    _edit(path, change, expect, others)
+
+
+def _edit(
+    path: Path,
+    change: Callable[[str], str],
+    expect: Callable[[dict[str, Any]], None],
+    others: Sequence[Path] | None,
+) -> None:
+    """Change the text of a file, make sure that it says what is expected, and put it in place."""
+    old = _read(path)
+    raw = (old or b"").removeprefix(_BOM)
+    try:
+        text = raw.decode()
+        data = tomllib.loads(text)
+    except ValueError as error:
+        raise _refused(path, check_texts({path: old})[1]) from error
+    windows = "\r\n" in text
+    changed = change(text.replace("\r\n", "\n"))
+    expect(data)
+    if not _says(changed, data):
+        raise UsageError(
+            f"{path} is written in a way that this change cannot be made without loss",
+            "change it with a text editor",
+        )
+    if windows:
+        changed = changed.replace("\n", "\r\n")
+    new = (_BOM if old is not None and old.startswith(_BOM) else b"") + changed.encode()
+    texts: dict[Path, bytes | None] = {path: new}
+    for other in config_files(path)[1:] if others is None else others:
+        texts.setdefault(other, None)
+    config, problems = check_texts(texts)
+    if config is None:
+        raise _refused(path, problems)
+    _replace(path, old, new)
+
+
+def _says(text: str, data: dict[str, Any]) -> bool:
+    """Whether a text holds exactly these data; an empty section is as good as none."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return _filled(found) == _filled(data)
+
+
+def _filled(data: dict[str, Any]) -> dict[str, Any]:
+    return {section: profiles for section, profiles in data.items() if profiles != {}}
+
+
+def _refused(path: Path, problems: Sequence[Problem]) -> ConfigError:
+    errors = [problem for problem in problems if problem.level == "error"]
+    return ConfigError(errors or [Problem("the file cannot be changed", str(path))])
+
+
+def _check_value(value: object, dotted_key: str) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_value(inner, f"{dotted_key}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_value(inner, dotted_key)
+    elif not isinstance(value, (str, bool, int, float)):
+        raise UsageError(
+            f"{dotted_key} cannot be set to {value!r}", "text, a number, true, false, or a list"
+        )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _replace(path: Path, old: bytes | None, new: bytes) -> None:
+    """Put `new` in the place of `old` in one step; a symlink stays one, mode and owner are kept."""
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        present = os.stat(target) if old is not None else None
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600 if present else 0o666)
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(new)
+                stream.flush()
+                if present:
+                    with contextlib.suppress(PermissionError):
+                        os.fchown(descriptor, present.st_uid, present.st_gid)
+                    os.fchmod(descriptor, stat.S_IMODE(present.st_mode))
+                os.fsync(descriptor)
+            _check_unchanged(path, old)
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_folder(folder)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _check_unchanged(path: Path, old: bytes | None) -> None:
+    if _read(path) != old:
+        raise UsageError(
+            f"{path} was changed by somebody else meanwhile", "look at it, and try again"
+        )
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,252 @@
+"""Profiles and what was typed, resolved into one request: what shall run where, and how.
+
+Called by the faces before a launch; pure but for a look whether the named script and folder
+are there. What was typed beats a profile, and None means "not typed".
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from cockpit.errors import UsageError
+from cockpit.profiles import environment, rules
+from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec
+from cockpit.protocol.records import SecretRef
+from cockpit.text import clean
+
+MAX_NAME = 128
+"""Characters of a job's name."""
+
+_T = TypeVar("_T")
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as asked for. Exactly one of script, module and command is set.
+
+    `env` holds no value of a secret, not even a typed one: it is named in `secrets`.
+    """
+
+    name: str
+    cluster: Cluster
+    launcher: Launcher
+    nodes: tuple[NodeSpec, ...]
+    """Candidates in order; the first `max_nodes` that work take part."""
+    min_nodes: int
+    max_nodes: int
+    nproc_per_node: int | str
+    script: str | None = None
+    module: str | None = None
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] = ()
+    working_dir: str
+    """Absolute path on the controller."""
+    env: dict[str, str] = {}
+    secrets: dict[str, SecretRef] = {}
+    max_restarts: int = 0
+
+
+def resolve(
+    config: Config,
+    *,
+    cluster: str | None = None,
+    launcher: str | None = None,
+    job: str | None = None,
+    nodes: int | str | None = None,
+    nproc_per_node: int | str | None = None,
+    name: str | None = None,
+    script: str | None = None,
+    module: str | None = None,
+    command: Sequence[str] | None = None,
+    args: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, SecretRef] | None = None,
+    working_dir: str | os.PathLike[str] | None = None,
+    max_restarts: int | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> Resolved:
+    """The request that `config` and the typed values make together.
+
+    A typed script, module or command replaces the profile's together with its arguments. Variables
+    merge: cluster < launcher < job < `env`. A typed variable that a profile calls a secret, or
+    whose name looks like one, becomes (or stays) an entry of `secrets`; hand the same `env` to
+    whoever fetches the secrets, as values that need no fetching. `cwd` (default: the current
+    folder) is where a typed `working_dir` starts from and where a job without profile runs.
+
+    Raises UsageError for an unknown name, nothing or too much to run, impossible counts, more
+    nodes than the cluster has, or a script or folder that is not there.
+    """
+    here = os.path.abspath(os.fspath(cwd) if cwd is not None else ".")
+    profile = _named(config.jobs, job, "job profile") if job is not None else None
+    base = profile or JobProfile(name="", working_dir=here)
+    chosen = _named(config.clusters, base.cluster if cluster is None else cluster, "cluster")
+    starter = _named(config.launchers, base.launcher if launcher is None else launcher, "launcher")
+    low, high = _node_counts(base.nodes if nodes is None else nodes, chosen)
+    folder = base.working_dir
+    if working_dir is not None:
+        folder = rules.absolute(os.fspath(working_dir), here)
+    on_this_machine = chosen.sync or chosen.executor == "local"
+    if on_this_machine and not os.path.isdir(folder):
+        raise UsageError(f"the working directory {folder} is not there", "see --working-dir")
+    typed = (script, module, None if command is None else tuple(command))
+    what = typed if any(part is not None for part in typed) else (
+        base.script, base.module, base.command
+    )  # fmt: skip
+    script, module, program = _one_of(*what)
+    if script is not None:
+        origin = here if what is typed else folder
+        script = _script(script, folder, origin, relative=chosen.sync, look=on_this_machine)
+    if args is None:
+        args = () if what is typed else base.args
+    if any("\0" in argument for argument in args):
+        raise UsageError("an argument holds NUL, which no argument can")
+    variables, references = _environment(chosen, starter, base, env or {}, secrets or {})
+    restarts = max_restarts if max_restarts is not None else base.max_restarts
+    if restarts is not None and restarts < 0:
+        raise UsageError(f"{restarts} restarts make no sense", "0 or more")
+    return Resolved(
+        name=_job_name(name, job, script, module, program),
+        cluster=chosen,
+        launcher=starter,
+        nodes=chosen.nodes,
+        min_nodes=low,
+        max_nodes=high,
+        nproc_per_node=rules.process_count(
+            base.nproc_per_node if nproc_per_node is None else nproc_per_node
+        ),
+        script=script,
+        module=module,
+        command=program,
+        args=tuple(args),
+        working_dir=folder,
+        env=variables,
+        secrets=references,
+        max_restarts=starter.max_restarts if restarts is None else restarts,
+    )
+
+
+def _named(known: Mapping[str, _T], name: str, what: str) -> _T:
+    try:
+        return known[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, known, 1)
+        there = ", ".join(sorted(known)) or "none"
+        hint = f"did you mean {near[0]}?" if near else f"there are: {there}"
+        raise UsageError(f"there is no {what} called {name!r}", hint) from None
+
+
+def _node_counts(value: int | str, cluster: Cluster) -> tuple[int, int]:
+    low, high = rules.node_count(value)
+    if high > len(cluster.nodes):
+        has = f"{len(cluster.nodes)} node{'s' if len(cluster.nodes) != 1 else ''}"
+        raise UsageError(
+            f"{high} nodes were asked for, and the cluster {cluster.name} has {has}",
+            "ask for fewer with --nodes, or choose another cluster with -c",
+        )
+    return low, high
+
+
+def _one_of(
+    script: str | None, module: str | None, command: tuple[str, ...] | None
+) -> tuple[str | None, str | None, tuple[str, ...] | None]:
+    given = sum(part is not None for part in (script, module, command))
+    if given != 1:
+        raise UsageError(
+            "there is nothing to run" if not given else "there is more than one thing to run",
+            "give one script, one -m MODULE, or one --no-python COMMAND",
+        )
+    if script is not None and (not script or "\0" in script):
+        raise UsageError(f"{script!r} is no script", "give the path of a Python file")
+    return (
+        script,
+        None if module is None else rules.module(module),
+        None if command is None else rules.program(command),
+    )
+
+
+def _script(script: str, folder: str, origin: str, *, relative: bool, look: bool) -> str:
+    """The script as the nodes find it: relative to the working directory where it lies inside.
+
+    A relative path is looked for in the working directory first and then in `origin`.
+    """
+    if not look:
+        return script
+    for start in (folder, origin):
+        path = os.path.normpath(os.path.join(start, os.path.expanduser(script)))
+        if os.path.isfile(path):
+            break
+    else:
+        if os.path.isabs(script) and relative:
+            return script  # The nodes may have it where this machine has not.
+        raise UsageError(
+            f"the script {script} is not in {folder}", "paths start from the working directory"
+        )
+    inside = os.path.relpath(path, folder)
+    if not inside.startswith(os.pardir + os.sep):
+        # "./" keeps Python from taking a name with a leading dash as an option.
+        return os.path.join(os.curdir, inside) if inside.startswith("-") else inside
+    if relative and not os.path.isabs(script):
+        raise UsageError(
+            f"the script {script} is outside of the working directory {folder}",
+            "only that folder travels to the nodes: set --working-dir to one that holds the script",
+        )
+    return path if not relative else script
+
+
+def _environment(
+    cluster: Cluster,
+    launcher: Launcher,
+    job: JobProfile,
+    typed: Mapping[str, str],
+    typed_secrets: Mapping[str, SecretRef],
+) -> tuple[dict[str, str], dict[str, SecretRef]]:
+    """Variables and secrets, each name in one of the two: where the last layer has put it."""
+    variables: dict[str, str] = {}
+    secrets: dict[str, SecretRef] = {}
+    layers: tuple[tuple[Mapping[str, str], Mapping[str, SecretRef]], ...] = (
+        (cluster.env, cluster.secrets),
+        (launcher.env, {}),
+        (job.env, job.secrets),
+        ({}, typed_secrets),
+    )
+    for env, references in layers:
+        for name in env:
+            secrets.pop(name, None)
+        for name in references:
+            variables.pop(name, None)
+        variables.update(env)
+        secrets.update(references)
+    for name, value in typed.items():
+        environment.check_name(name)
+        if name in secrets or environment.looks_secret(name):
+            secrets.setdefault(name, SecretRef(env=name))
+            variables.pop(name, None)
+        else:
+            variables[name] = value
+    return variables, secrets
+
+
+def _job_name(
+    typed: str | None,
+    job: str | None,
+    script: str | None,
+    module: str | None,
+    command: tuple[str, ...] | None,
+) -> str:
+    if typed is not None:
+        name = clean(typed).strip()[:MAX_NAME].rstrip()
+        if not name:
+            raise UsageError(f"{typed!r} leaves nothing for a job's name", "use some letters")
+        return name
+    if job is not None:
+        return job
+    if module is not None:
+        text = module.removesuffix(".__main__").rpartition(".")[2]
+    else:
+        text = Path(script if script is not None else (command or ("",))[0]).stem
+    return clean(text).strip()[:MAX_NAME].rstrip() or "job"

@@ -1,0 +1,153 @@
+"""Virtual nodes: SSH servers on loopback that cockpit runs itself, for the demo and for tests.
+
+Each node has its own host key, its own home folder and its own port; commands run as ordinary
+processes of this machine. The road to such a node is the very road to a real one: asyncssh, host
+key check, bootstrap, agent. GPUs of a virtual node are made up and say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cockpit.profiles.types import Cluster, NodeSpec
+
+if TYPE_CHECKING:
+    import asyncssh
+
+ADDRESS = "127.0.0.1"
+SIMULATED_GPUS = "COCKPIT_SIMULATE_GPUS"
+
+
+class VirtualNode(msgspec.Struct, frozen=True, kw_only=True):
+    """One running server."""
+
+    name: str
+    port: int
+    home: Path
+
+
+class VirtualCluster:
+    """A handful of virtual nodes below one folder, with the keys to reach them."""
+
+    def __init__(self, root: Path, names: Sequence[str], *, gpus: int = 0) -> None:
+        self._root = root
+        self._names = tuple(names)
+        self._gpus = gpus
+        self._servers: list[asyncssh.SSHAcceptor] = []
+        self._children: set[asyncio.subprocess.Process] = set()
+        self.nodes: tuple[VirtualNode, ...] = ()
+
+    @property
+    def known_hosts(self) -> Path:
+        return self._root / "known_hosts"
+
+    @property
+    def client_key(self) -> Path:
+        return self._root / "client_key"
+
+    async def start(self) -> None:
+        """Make keys and start listening. Raises OSError when loopback has no free port."""
+        import asyncssh
+
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        client = asyncssh.generate_private_key("ssh-ed25519")
+        _write_private(self.client_key, client.export_private_key())
+        authorized = asyncssh.import_authorized_keys(client.export_public_key().decode())
+        nodes, known = [], []
+        for name in self._names:
+            home = self._root / name
+            home.mkdir(mode=0o700, exist_ok=True)
+            host = asyncssh.generate_private_key("ssh-ed25519")
+            server = await asyncssh.listen(
+                ADDRESS,
+                0,
+                server_host_keys=[host],
+                authorized_client_keys=authorized,
+                process_factory=self._handler(home),
+                encoding=None,
+                agent_forwarding=False,
+                x11_forwarding=False,
+            )
+            self._servers.append(server)
+            port = server.get_port()
+            public = host.export_public_key().decode().strip()
+            known.append(f"[{ADDRESS}]:{port} {public}\n")
+            nodes.append(VirtualNode(name=name, port=port, home=home))
+        self.known_hosts.write_text("".join(known))
+        self.nodes = tuple(nodes)
+
+    def cluster(self, name: str, *, python: str) -> Cluster:
+        """The profile by which these nodes are reached."""
+        return Cluster(
+            name=name,
+            executor="ssh",
+            nodes=tuple(
+                NodeSpec(name=node.name, host=ADDRESS, addr=ADDRESS, port=node.port)
+                for node in self.nodes
+            ),
+            identity_file=(str(self.client_key),),
+            ssh_config=(),
+            known_hosts=(str(self.known_hosts),),
+            python=python,
+            state_dir="~/.cockpit",
+        )
+
+    def _handler(self, home: Path) -> Callable[[asyncssh.SSHServerProcess[bytes]], Awaitable[None]]:
+        async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
+            await self._run(process, home)
+
+        return serve
+
+    async def _run(self, process: asyncssh.SSHServerProcess[bytes], home: Path) -> None:
+        if process.command is None:
+            process.stderr.write(b"a virtual node has no login shell\n")
+            process.exit(1)
+            return
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("COCKPIT_", "SSH_", "PET_", "TORCHELASTIC_"))
+        }
+        environ["HOME"] = str(home)
+        if self._gpus:
+            environ[SIMULATED_GPUS] = str(self._gpus)
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            process.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environ,
+            cwd=home,
+            start_new_session=True,
+        )
+        self._children.add(child)
+        try:
+            await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+            process.exit(await child.wait())
+        finally:
+            self._children.discard(child)
+
+    async def close(self) -> None:
+        """Stop listening, drop connections, end the agents; jobs are none of its business."""
+        for server in self._servers:
+            server.close()
+        await asyncio.gather(*(server.wait_closed() for server in self._servers))
+        for child in list(self._children):
+            if child.returncode is None:
+                child.send_signal(signal.SIGHUP)
+                await child.wait()
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)

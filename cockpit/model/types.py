@@ -8,6 +8,7 @@ stamped them unless said otherwise; durations are seconds; memory bytes; power W
 from __future__ import annotations
 
 import enum
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -193,37 +194,41 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.history[-1].world_size if self.history else 0
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""Bounds that a sample from a node must keep; they are checked where samples are decoded."""
+
+
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
-    pid: int
+    pid: Count
     user: str = ""
-    memory: int | None = None
+    memory: Count | None = None
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    index: int
+    index: Count
     name: str = ""
     uuid: str = ""
-    state: str = "ok"
-    """ok | lost | error"""
-    utilization: float | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
-    power: float | None = None
-    power_limit: float | None = None
-    temperature: float | None = None
-    sm_clock: int | None = None
+    state: Literal["ok", "lost", "error"] = "ok"
+    utilization: Figure | None = None
+    memory_used: Count | None = None
+    memory_total: Count | None = None
+    power: Figure | None = None
+    power_limit: Figure | None = None
+    temperature: Figure | None = None
+    sm_clock: Count | None = None
     processes: tuple[GpuProcess, ...] = ()
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    cpus: int | None = None
-    cpu_percent: float | None = None
-    load1: float | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
-    disk_free: int | None = None
-    disk_total: int | None = None
-    uptime: float | None = None
+    cpus: Count | None = None
+    cpu_percent: Figure | None = None
+    load1: Figure | None = None
+    memory_used: Count | None = None
+    memory_total: Count | None = None
+    disk_free: Count | None = None
+    disk_total: Count | None = None
+    uptime: Figure | None = None
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

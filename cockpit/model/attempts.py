@@ -1,0 +1,299 @@
+"""One attempt over all its nodes: generations merged by rendezvous round, and the verdict.
+
+`AttemptFold` holds the nodes, `judge` compares them. Nothing is ended before every node that
+took part has ended and said all it has to say; an exit code of 0 alone is not success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from cockpit.model.causes import Guilt, Suspect, first_cause, words_suspect
+from cockpit.model.nodes import NodeFold
+from cockpit.model.rounds import Round, merge_rounds
+from cockpit.model.types import Cause, Generation, JobState
+from cockpit.protocol.records import AttemptRecord, JobRecord
+
+INSTRUMENTED = frozenset(("torchrun", "ft"))
+"""Kinds of jobs whose launcher process writes a journal of its own."""
+
+
+class AttemptFold:
+    """The nodes of one attempt, by node rank."""
+
+    def __init__(self, number: int, kind: str) -> None:
+        self.number = number
+        self.instrumented = kind in INSTRUMENTED
+        self.nodes: dict[int, NodeFold] = {}
+
+    @property
+    def revision(self) -> int:
+        return len(self.nodes) + sum(node.revision for node in self.nodes.values())
+
+    def node(self, node_rank: int) -> NodeFold:
+        if node_rank not in self.nodes:
+            self.nodes[node_rank] = NodeFold(node_rank, instrumented=self.instrumented)
+        return self.nodes[node_rank]
+
+    def plan(self, plan: AttemptRecord) -> None:
+        """Take in the members. Plans of nodes that joined later know more members."""
+        for member in plan.members:
+            self.node(member.node_rank).name_it(member)
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt has come to."""
+
+    state: JobState
+    cause: Cause | None
+    generations: tuple[Generation, ...]
+    degraded: bool
+    started_at: float | None
+    ended_at: float | None
+    cancelled_by: str
+    never_started: bool
+    """It ended and no node had got so far as to start anything."""
+
+
+def judge(attempt: AttemptFold, record: JobRecord, skews: Mapping[str, float]) -> Verdict:
+    """The verdict on one attempt; `skews` as `clocks.skews` gives them."""
+    nodes = [attempt.nodes[rank] for rank in sorted(attempt.nodes)]
+    rounds = merge_rounds(nodes, skews)
+    suspects = [suspect for node in nodes for suspect in node.suspects(skews.get(node.name, 0.0))]
+    cancel = _cancel(nodes, skews)
+    if cancel is not None:
+        suspects = [suspect for suspect in suspects if suspect.at < cancel.at]
+    state = _state(nodes, rounds)
+    problem: Suspect | None = None
+    if state is None:
+        problem = _shortfall(nodes, rounds, record)
+        if problem is None and not _all_well(nodes, rounds):
+            # A start that failed is why the other nodes were cancelled, not the other way round.
+            begun = any(suspect.cause.kind == "start_failed" for suspect in suspects)
+            state = JobState.FAILED if cancel is None or begun else JobState.CANCELLED
+        else:
+            state = JobState.SUCCEEDED if problem is None else JobState.FAILED
+        if problem is not None and cancel is not None:
+            state, problem = JobState.CANCELLED, None
+    cause = _cause(state, rounds, suspects, cancel, problem)
+    return Verdict(
+        state=state,
+        cause=cause,
+        generations=_history(attempt, nodes, rounds, suspects, state, cause, skews),
+        degraded=_degraded(nodes, rounds),
+        started_at=_earliest(nodes, skews),
+        ended_at=_latest(nodes, skews) if state.ended else None,
+        cancelled_by=_cancelled_by(nodes),
+        never_started=state.ended
+        and not any(node.events.started or node.events.start_failed for node in nodes),
+    )
+
+
+def _state(nodes: list[NodeFold], rounds: list[Round]) -> JobState | None:
+    """The state of an attempt that goes on; None once it is over."""
+    if any(node.heard for node in nodes) and all(node.settled for node in nodes):
+        return None
+    if rounds:
+        return JobState.RUNNING
+    started = [node for node in nodes if node.events.started or node.launcher.heard]
+    if any(not node.instrumented or node.launcher.hook_missing for node in started):
+        return JobState.RUNNING
+    return JobState.STARTING if started else JobState.STAGING
+
+
+def _members(nodes: list[NodeFold], rounds: list[Round]) -> list[NodeFold]:
+    """Those whose success decides: the members of the last round, else all that took part."""
+    return rounds[-1].members if rounds else [node for node in nodes if node.took_part]
+
+
+def _all_well(nodes: list[NodeFold], rounds: list[Round]) -> bool:
+    members = _members(nodes, rounds)
+    if not rounds:
+        return bool(members) and all(node.outcome == "succeeded" for node in members)
+    number = rounds[-1].number
+    return all(node.succeeded_in(node.launcher.generations[number]) for node in members)
+
+
+def _shortfall(nodes: list[NodeFold], rounds: list[Round], record: JobRecord) -> Suspect | None:
+    """Success that fewer nodes report than were asked for, as the cause of a failure."""
+    members = _members(nodes, rounds)
+    good = [node for node in members if node.outcome == "succeeded"]
+    if not good:
+        return None
+    size = min(member for member in rounds[-1].sizes) if rounds else len(members)
+    number = rounds[-1].number if rounds else None
+    ended = [node.events.ended.at for node in good if node.events.ended]
+    if size < record.min_nodes:
+        what = "the world that formed has" if rounds else "the job ran on"
+        why = " (clocks of the nodes apart?)" if rounds else ""
+        unit = "node" if size == 1 else "nodes"
+        message = f"{what} {size} {unit} of {record.min_nodes}{why}"
+    elif rounds and len(good) == len(members) != size:
+        message = (
+            f"{len(members)} nodes report success of a world of {size} (clocks of the nodes apart?)"
+        )
+    else:
+        return None
+    return words_suspect(
+        "launcher", good[0].name, message, min(ended), generation=number, guilt=Guilt.CULPRIT
+    )
+
+
+def _cancel(nodes: list[NodeFold], skews: Mapping[str, float]) -> Suspect | None:
+    """The earliest cancel, or the word of a node that it was cancelled."""
+    found: list[float] = []
+    for node in nodes:
+        skew = skews.get(node.name, 0.0)
+        if node.events.cancel is not None:
+            found.append(node.events.cancel.at - skew)
+        elif node.outcome == "cancelled" and node.events.ended is not None:
+            found.append(node.events.ended.at - skew)
+    if not found:
+        return None
+    by = _cancelled_by(nodes)
+    words = f"cancelled by {by}" if by else "cancelled"
+    return words_suspect("cancelled", "", words, min(found), guilt=Guilt.CULPRIT)
+
+
+def _cancelled_by(nodes: list[NodeFold]) -> str:
+    cancels = [node.events.cancel for node in nodes if node.events.cancel is not None]
+    return min(((cancel.at, cancel.by) for cancel in cancels), default=(0.0, ""))[1]
+
+
+def _cause(
+    state: JobState,
+    rounds: list[Round],
+    suspects: list[Suspect],
+    cancel: Suspect | None,
+    problem: Suspect | None,
+) -> Cause | None:
+    if state is JobState.CANCELLED:
+        return cancel.cause if cancel else None
+    if state is not JobState.FAILED:
+        return None
+    if problem is not None:
+        return problem.cause
+    last = rounds[-1].number if rounds else None
+    deciding = [s for s in suspects if s.generation in (last, None)]
+    return first_cause(deciding or suspects) or Cause(
+        kind="launcher", message="it ended without success, and no node says why", generation=last
+    )
+
+
+def _history(
+    attempt: AttemptFold,
+    nodes: list[NodeFold],
+    rounds: list[Round],
+    suspects: list[Suspect],
+    state: JobState,
+    cause: Cause | None,
+    skews: Mapping[str, float],
+) -> tuple[Generation, ...]:
+    if not rounds:
+        return _without_rounds(attempt, nodes, state, cause, skews)
+    by_round: dict[int | None, list[Suspect]] = {}
+    for suspect in suspects:
+        by_round.setdefault(suspect.generation, []).append(suspect)
+    result = []
+    for index, item in enumerate(rounds):
+        last = index + 1 == len(rounds)
+        successor = None if last else rounds[index + 1].started_at
+        guilty = first_cause(by_round.get(item.number, ()))
+        if last and state.ended:
+            ended_at = _latest(nodes, skews) if item.ended_at is None else item.ended_at
+            if state is JobState.SUCCEEDED:
+                guilty, reason = None, "succeeded"
+            elif guilty is None and state is JobState.CANCELLED:
+                guilty, reason, ended_at = cause, "cancelled", _latest(nodes, skews)
+            else:
+                guilty, reason = guilty or cause, "failed"
+                ended_at = guilty.at if guilty and guilty.at else ended_at
+        elif guilty is not None:
+            ended_at, reason = guilty.at, "failed"
+        elif item.asked and not last:
+            ended_at, reason = item.stopped_at or successor, "operator"
+        elif not last:
+            ended_at, reason = item.stopped_at or successor, "membership"
+        else:
+            ended_at, reason = None, ""
+        result.append(
+            Generation(
+                attempt=attempt.number,
+                generation=item.number,
+                started_at=item.started_at,
+                ended_at=ended_at,
+                world_size=item.world_size,
+                nodes=max(item.sizes),
+                cause=guilty,
+                reason=reason,
+            )
+        )
+    return tuple(result)
+
+
+_REASONS = {
+    JobState.SUCCEEDED: "succeeded",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+
+
+def _without_rounds(
+    attempt: AttemptFold,
+    nodes: list[NodeFold],
+    state: JobState,
+    cause: Cause | None,
+    skews: Mapping[str, float],
+) -> tuple[Generation, ...]:
+    """A job that does not say its rounds has one per attempt."""
+    claims = [
+        event.at - skews.get(node.name, 0.0)
+        for node in nodes
+        if (event := node.events.started or node.events.claimed) is not None
+    ]
+    if not claims or state in (JobState.STAGING, JobState.STARTING):
+        return ()
+    return (
+        Generation(
+            attempt=attempt.number,
+            generation=0,
+            started_at=_earliest(nodes, skews) or min(claims),
+            ended_at=_latest(nodes, skews) if state.ended else None,
+            nodes=sum(1 for node in nodes if node.events.started is not None),
+            cause=cause,
+            reason=_REASONS.get(state, ""),
+        ),
+    )
+
+
+def _degraded(nodes: list[NodeFold], rounds: list[Round]) -> bool:
+    """A node that belonged to the job's world is no part of its last round, all of it known."""
+    if not rounds or len(rounds[-1].members) < max(rounds[-1].sizes):
+        return False
+    inside = {node.node_rank for node in rounds[-1].members}
+    return any(
+        node.node_rank not in inside
+        and node.took_part
+        and (bool(node.launcher.generations) or node.outcome not in ("", "succeeded"))
+        for node in nodes
+    )
+
+
+def _earliest(nodes: list[NodeFold], skews: Mapping[str, float]) -> float | None:
+    times = [
+        node.events.started.at - skews.get(node.name, 0.0)
+        for node in nodes
+        if node.events.started is not None
+    ]
+    return min(times, default=None)
+
+
+def _latest(nodes: list[NodeFold], skews: Mapping[str, float]) -> float | None:
+    times = [
+        node.events.ended.at - skews.get(node.name, 0.0)
+        for node in nodes
+        if node.events.ended is not None
+    ]
+    return max(times, default=None)

@@ -1,0 +1,278 @@
+"""The JSON documents that scripts may rely on, made from snapshots. Schema 1.
+
+Plain dictionaries, ready for `json.dumps`. Times are ISO 8601 in UTC, durations seconds, memory
+bytes, power watts, temperatures °C. The command line prints them; nothing here reads them back.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from cockpit.model.journals import NodeEvent
+from cockpit.model.merged import LogLine
+from cockpit.model.types import Cause, Gpu, Job, JobNode, Leftover, Link, Node, Rank
+
+SCHEMA = 1
+Document = dict[str, Any]
+
+
+def iso(at: float | None) -> str | None:
+    """Wall-clock seconds as "2026-01-31T12:00:00.000+00:00"; None for no or an absurd time."""
+    if at is None:
+        return None
+    try:
+        moment = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds")
+
+
+def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = None) -> Document:
+    """`status --json`. `nodes`: those of the fleet, for the GPUs of the job's nodes."""
+    machines = {node.name: node for node in nodes if node.cluster == job.cluster}
+    return {
+        "schema": SCHEMA,
+        "id": job.id,
+        "name": job.name,
+        "state": job.state.value,
+        "flags": list(job.flags),
+        "cluster": job.cluster,
+        "launcher": job.launcher,
+        "kind": job.kind,
+        "command": list(job.command),
+        "attempt": job.attempt,
+        "restarts": job.restarts,
+        "max_restarts": job.max_restarts,
+        "world_size": job.world_size,
+        "exit_code": job.exit_code,
+        "cause": cause(job.cause),
+        "created_at": iso(job.created_at),
+        "created_by": job.created_by,
+        "started_at": iso(job.started_at),
+        "ended_at": iso(job.ended_at),
+        "cancelled_by": job.cancelled_by or None,
+        "nodes": [_job_node(node, machines, now) for node in job.nodes],
+        "history": [
+            {
+                "attempt": item.attempt,
+                "generation": item.generation,
+                "started_at": iso(item.started_at),
+                "ended_at": iso(item.ended_at),
+                "world_size": item.world_size,
+                "nodes": item.nodes,
+                "reason": item.reason or None,
+                "cause": cause(item.cause),
+            }
+            for item in job.history
+        ],
+    }
+
+
+def cause(value: Cause | None) -> Document | None:
+    if value is None:
+        return None
+    return {
+        "kind": value.kind,
+        "node": value.node or None,
+        "rank": value.rank,
+        "exit_code": value.exit_code,
+        "signal": value.signal,
+        "message": value.message,
+        "generation": value.generation,
+        "at": iso(value.at),
+    }
+
+
+def ps_document(jobs: Iterable[Job]) -> Document:
+    """`ps --json`."""
+    return {
+        "schema": SCHEMA,
+        "jobs": [
+            {
+                "id": job.id,
+                "name": job.name,
+                "state": job.state.value,
+                "flags": list(job.flags),
+                "cluster": job.cluster,
+                "launcher": job.launcher,
+                "nodes": len(job.nodes),
+                "ranks": sum(len(node.ranks) for node in job.nodes),
+                "restarts": job.restarts,
+                "exit_code": job.exit_code,
+                "cause": cause(job.cause),
+                "created_at": iso(job.created_at),
+                "started_by": job.created_by,
+            }
+            for job in jobs
+        ],
+    }
+
+
+def nodes_document(nodes: Iterable[Node], now: float) -> Document:
+    """`nodes --json`. `now` is the controller's monotonic clock, as in `Node.sampled_at`."""
+    return {
+        "schema": SCHEMA,
+        "nodes": [
+            {
+                "name": node.name,
+                "cluster": node.cluster,
+                "link": _link(node.link),
+                "host": None if node.host is None else msgspec.to_builtins(node.host),
+                "gpus": [_gpu(gpu) for gpu in node.gpus],
+                "gpu_error": node.gpu_error or None,
+                "simulated": node.simulated,
+                "age": _age(node, now),
+            }
+            for node in nodes
+        ],
+    }
+
+
+def log_document(line: LogLine) -> Document:
+    """One line of `logs --json` and `run --json`."""
+    return {
+        "type": "log",
+        "node": line.node,
+        "rank": line.rank,
+        "local_rank": line.local_rank,
+        "stream": line.stream,
+        "attempt": line.attempt,
+        "generation": line.generation,
+        "offset": line.offset,
+        "at": iso(line.at),
+        "text": line.text,
+    }
+
+
+def node_event_document(event: NodeEvent) -> Document:
+    """One event of a node's journal, in `run --json` and `attach --json`."""
+    own = ("seq", "at", "mono", "kind")
+    return {
+        "type": "event",
+        "event": event.kind,
+        "job": event.job,
+        "attempt": event.attempt,
+        "node": event.node,
+        "node_rank": event.node_rank,
+        "journal": event.journal,
+        "seq": event.seq,
+        "at": iso(event.at),
+        "fields": {name: value for name, value in event.fields.items() if name not in own},
+    }
+
+
+def event_document(kind: str, job: Job, *, at: float | None = None, **fields: Any) -> Document:
+    """One event of a job as a whole, with the job's state; `at` is the controller's wall clock."""
+    return {
+        "type": "event",
+        "event": kind,
+        "job": job.id,
+        "name": job.name,
+        "attempt": job.attempt,
+        "state": job.state.value,
+        "flags": list(job.flags),
+        "restarts": job.restarts,
+        "exit_code": job.exit_code,
+        "cause": cause(job.cause),
+        "at": iso(at),
+        **fields,
+    }
+
+
+class NodeProof(Protocol):
+    """What a cancel found on one node. `unreachable` says why nobody could look, or is ""."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def swept(self) -> tuple[Leftover, ...]: ...
+    @property
+    def left(self) -> tuple[Leftover, ...]: ...
+    @property
+    def unreachable(self) -> str: ...
+
+
+def cancel_document(job: Job, nodes: Iterable[NodeProof], proven: bool) -> Document:
+    """`cancel --json`: what had to be swept, and what is left, on each node."""
+    return {
+        "schema": SCHEMA,
+        "id": job.id,
+        "name": job.name,
+        "proven": proven,
+        "nodes": [
+            {
+                "name": node.name,
+                "swept": [_leftover(process) for process in node.swept],
+                "left": [_leftover(process) for process in node.left],
+                "unreachable": node.unreachable or None,
+            }
+            for node in nodes
+        ],
+    }
+
+
+def _job_node(node: JobNode, machines: Mapping[str, Node], now: float | None) -> Document:
+    machine = machines.get(node.name)
+    return {
+        "name": node.name,
+        "node_rank": node.node_rank,
+        "host": node.host,
+        "link": _link(node.link),
+        "state": node.state.value,
+        "supervised": node.supervised,
+        "pid": node.pid,
+        "generation": node.generation,
+        "exit_code": node.exit_code,
+        "signal": node.signal,
+        "ranks": [_rank(rank) for rank in node.ranks],
+        "gpus": [] if machine is None else [_gpu(gpu) for gpu in machine.gpus],
+        "simulated": machine is not None and machine.simulated,
+        "age": None if machine is None or now is None else _age(machine, now),
+        "swept": [_leftover(process) for process in node.swept],
+        "left": [_leftover(process) for process in node.left],
+        "notes": list(node.notes),
+    }
+
+
+def _rank(rank: Rank) -> Document:
+    return {
+        "rank": rank.rank,
+        "local_rank": rank.local_rank,
+        "pid": rank.pid,
+        "state": rank.state.value,
+        "exit_code": rank.exit_code,
+        "signal": rank.signal,
+        "message": rank.message or None,
+        "step": rank.step,
+        "beats": rank.beats,
+        "beat_age": rank.beat_age,
+        "metrics": dict(rank.metrics),
+    }
+
+
+def _gpu(gpu: Gpu) -> Document:
+    document: Document = msgspec.to_builtins(gpu)
+    return document | {"processes": list(document["processes"])}
+
+
+def _leftover(process: Leftover) -> Document:
+    return {"pid": process.pid, "command": process.command}
+
+
+def _link(link: Link) -> Document:
+    return {
+        "state": link.state.value,
+        "since": iso(link.since) if link.since else None,
+        "why": link.why or None,
+        "hint": link.hint or None,
+        "rtt": link.rtt,
+        "clock_offset": link.clock_offset,
+    }
+
+
+def _age(node: Node, now: float) -> float | None:
+    return None if node.sampled_at is None else round(max(now - node.sampled_at, 0.0), 3)

@@ -1,0 +1,248 @@
+"""A job's live state: bytes of journals in, a frozen `Job` out.
+
+The controller feeds what its follow streams deliver and asks for a snapshot at its own pace. The
+snapshot is a pure function of what was fed and of the links: the same for any order across
+journals, any chunking, any repetition after a resume. It costs next to nothing while nothing
+changed.
+"""
+
+from __future__ import annotations
+
+from cockpit.errors import ExitCode
+from cockpit.model.attempts import AttemptFold, Verdict, judge
+from cockpit.model.clocks import skews
+from cockpit.model.journals import NodeEvent
+from cockpit.model.nodes import NodeFold
+from cockpit.model.types import Cause, Generation, Job, JobNode, JobState, Link, LinkState
+from cockpit.protocol.records import AttemptRecord, JobRecord
+from cockpit.text import clean
+
+WAITING_AFTER = 10.0
+"""Seconds in a rendezvous after which a job that had run before is said to be waiting."""
+
+
+class JobModel:
+    """Everything that is known of one job. `revision` grows with every change."""
+
+    def __init__(self, record: JobRecord) -> None:
+        self.record = record
+        self.revision = 0
+        self._attempts: dict[int, AttemptFold] = {}
+        self._links: dict[str, Link] = {}
+        self._verdicts: dict[int, tuple[object, Verdict]] = {}
+        self._nodes: dict[tuple[int, int], tuple[int, Link, JobNode]] = {}
+        self._snapshot: tuple[int, bool, Job] | None = None
+
+    # -- what is fed ---------------------------------------------------------------------------
+
+    def plan(self, plan: AttemptRecord) -> None:
+        """Learn the members of an attempt; any node's plan does, several add up."""
+        attempt = self._attempt(plan.attempt)
+        before = attempt.revision
+        attempt.plan(plan)
+        if attempt.revision != before:
+            self.revision += 1
+
+    def feed(
+        self, attempt: int, node_rank: int, journal: str, offset: int, data: bytes
+    ) -> tuple[NodeEvent, ...]:
+        """Take in bytes of the journal "events" or "launcher" of one node; returns new events.
+
+        Repeated bytes change nothing. Raises GapError when bytes before `offset` are missing
+        (follow again from `position`), KeyError for another journal.
+        """
+        node = self._attempt(attempt).node(node_rank)
+        before = node.revision
+        entries = node.feed(journal, offset, data)
+        if node.revision != before:
+            self.revision += 1
+        return tuple(
+            NodeEvent(
+                job=self.record.id,
+                attempt=attempt,
+                node_rank=node_rank,
+                node=node.name,
+                journal=journal,
+                seq=entry.seq,
+                at=entry.at,
+                kind=entry.kind,
+                fields=entry.fields,
+            )
+            for entry in entries
+        )
+
+    def position(self, attempt: int, node_rank: int, journal: str) -> int:
+        """The byte at which to follow a journal on."""
+        return self._attempt(attempt).node(node_rank).readers[journal].position
+
+    def sized(self, attempt: int, node_rank: int, journal: str, size: int) -> None:
+        """A journal is known to hold `size` bytes: the job is not judged before they were fed.
+
+        Needed for a launcher process that was killed before it could write its last word, where
+        the node's `ended` does not say the size.
+        """
+        node = self._attempt(attempt).node(node_rank)
+        if size != node.sizes.get(journal):
+            node.sizes[journal] = max(size, node.sizes.get(journal, 0))
+            self._touch(node)
+
+    def absent(self, attempt: int, node_rank: int) -> None:
+        """The node was asked and holds nothing of the attempt (any more, or yet)."""
+        node = self._attempt(attempt).node(node_rank)
+        if not node.absent and not node.heard:
+            node.absent = True
+            self._touch(node)
+
+    def supervised(self, attempt: int, node_rank: int, alive: bool) -> None:
+        """Whether a supervisor watches over the attempt on that node, as its agent sees it."""
+        node = self._attempt(attempt).node(node_rank)
+        if node.supervised != alive:
+            node.supervised = alive
+            self._touch(node)
+
+    def link(self, node: str, link: Link) -> None:
+        """The connection to the node of that name changed."""
+        if self._links.get(node) != link:
+            self._links[node] = link
+            self.revision += 1
+
+    def _attempt(self, number: int) -> AttemptFold:
+        if number not in self._attempts:
+            self._attempts[number] = AttemptFold(number, self.record.kind)
+        return self._attempts[number]
+
+    def _touch(self, node: NodeFold) -> None:
+        node.revision += 1
+        self.revision += 1
+
+    # -- what comes out ------------------------------------------------------------------------
+
+    def snapshot(self, now: float) -> Job:
+        """The job as it is known. `now` is the controller's wall clock; it decides how long is
+        "waiting" and nothing else. The same object while nothing changed."""
+        waiting = self._waiting(now)
+        if self._snapshot is None or self._snapshot[:2] != (self.revision, waiting):
+            self._snapshot = (self.revision, waiting, self._build(waiting))
+        return self._snapshot[2]
+
+    def _waiting(self, now: float) -> bool:
+        if not self._attempts:
+            return False
+        attempt = self._attempts[max(self._attempts)]
+        began: float | None = None
+        for node in attempt.nodes.values():
+            if node.running:
+                return False
+            since = node.launcher.rendezvous_since
+            if since is not None and node.launcher.generations and node.events.ended is None:
+                offset = self._link(node.name).clock_offset or 0.0
+                began = since - offset if began is None else max(began, since - offset)
+        return began is not None and now - began > WAITING_AFTER
+
+    def _link(self, name: str) -> Link:
+        return self._links.get(name) or Link()
+
+    def _judge(self, number: int, offsets: dict[str, float]) -> Verdict:
+        attempt = self._attempts[number]
+        key = (attempt.revision, offsets)
+        cached = self._verdicts.get(number)
+        if cached is None or cached[0] != key:
+            cached = self._verdicts[number] = (key, judge(attempt, self.record, offsets))
+        return cached[1]
+
+    def _node(self, attempt: int, node: NodeFold) -> JobNode:
+        key, link = (attempt, node.node_rank), self._link(node.name)
+        cached = self._nodes.get(key)
+        if cached is None or cached[0] != node.revision or cached[1] != link:
+            cached = self._nodes[key] = (node.revision, link, node.snapshot(link))
+        return cached[2]
+
+    def _build(self, waiting: bool) -> Job:
+        newest = self._attempt(max(self._attempts, default=0))
+        offsets = skews(self._links)
+        verdicts = [self._judge(number, offsets) for number in sorted(self._attempts)]
+        verdict = verdicts[-1]
+        history = tuple(item for past in verdicts for item in past.generations)
+        nodes = tuple(self._node(newest.number, newest.nodes[r]) for r in sorted(newest.nodes))
+        record = self.record
+        starts = [past.started_at for past in verdicts if past.started_at is not None]
+        return Job(
+            id=record.id,
+            name=clean(record.name),
+            state=verdict.state,
+            flags=self._flags(newest, verdict, waiting),
+            cluster=clean(record.cluster),
+            launcher=clean(record.launcher),
+            kind=clean(record.kind),
+            command=tuple(clean(word) for word in record.command),
+            min_nodes=record.min_nodes,
+            max_nodes=record.max_nodes,
+            attempt=newest.number,
+            restarts=_restarts(newest.number, history),
+            max_restarts=record.max_restarts,
+            exit_code=_exit_code(verdict),
+            cause=verdict.cause or _newest_failure(verdict.state, history),
+            created_at=record.created_at,
+            created_by=clean(record.created_by),
+            started_at=min(starts, default=None),
+            ended_at=verdict.ended_at,
+            nodes=nodes,
+            history=history,
+            cancelled_by=verdict.cancelled_by,
+        )
+
+    def _flags(self, attempt: AttemptFold, verdict: Verdict, waiting: bool) -> tuple[str, ...]:
+        nodes = list(attempt.nodes.values())
+        going = not verdict.state.ended
+        unknown = any(
+            node.events.ended is None
+            and not node.absent
+            and (not node.heard or self._link(node.name).state is LinkState.UNREACHABLE)
+            for node in nodes
+        )
+        flags = {
+            "cancelling": going and any(node.events.cancel is not None for node in nodes),
+            "degraded": verdict.degraded,
+            "uninstrumented": any(node.launcher.hook_missing for node in nodes),
+            "unknown_nodes": going and unknown,
+            "waiting": going and waiting,
+        }
+        return tuple(name for name, on in flags.items() if on)
+
+
+def _restarts(attempt: int, history: tuple[Generation, ...]) -> int:
+    counts: dict[int, int] = {}
+    for item in history:
+        counts[item.attempt] = counts.get(item.attempt, 0) + 1
+    return attempt + sum(count - 1 for count in counts.values())
+
+
+def _newest_failure(state: JobState, history: tuple[Generation, ...]) -> Cause | None:
+    if state.ended:
+        return None
+    return next((item.cause for item in reversed(history) if item.cause is not None), None)
+
+
+def _exit_code(verdict: Verdict) -> int | None:
+    """The job's exit code: 0, the first cause's own code, 128 + its signal, 130, 69 or 1.
+
+    69 is a gang start that was given up before anything ran; 1 stands for all that has no code
+    of its own, a launcher process that could not be executed among it. A rank that raised gives
+    Python's 1 also where a signal ended it on its way out, so that one bug has one code.
+    """
+    if not verdict.state.ended:
+        return None
+    if verdict.state is JobState.SUCCEEDED:
+        return int(ExitCode.OK)
+    if verdict.state is JobState.CANCELLED:
+        return int(ExitCode.CANCELLED)
+    cause = verdict.cause
+    if cause is None:
+        return int(ExitCode.FAILED)
+    if cause.kind != "exit" and cause.signal is not None and 0 < cause.signal < 128:
+        return 128 + cause.signal
+    if cause.exit_code is not None and 0 < cause.exit_code < 256:
+        return cause.exit_code
+    if cause.kind == "start_failed" and verdict.never_started:
+        return int(ExitCode.UNAVAILABLE)
+    return int(ExitCode.FAILED)

@@ -1,0 +1,62 @@
+"""Rendezvous rounds of one attempt, merged over its nodes.
+
+Every node of a round writes its own `generation` event; `merge_rounds` puts those of the same
+round together. Used by `attempts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from cockpit.model.nodes import NodeFold
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One rendezvous round. Times are on the cluster's clock."""
+
+    number: int
+    members: list[NodeFold]
+    """Nodes that say they are part of it."""
+    sizes: tuple[int, ...]
+    """Nodes in the world, as each member counts them."""
+    world_size: int
+    started_at: float
+    stopped_at: float | None
+    """When the first member began to stop its ranks."""
+    ended_at: float | None
+    """When the last member had ended it; None while one has not."""
+    asked: bool
+    """A person asked for its end: a member stopped healthy ranks."""
+
+
+def merge_rounds(nodes: Iterable[NodeFold], skews: Mapping[str, float]) -> list[Round]:
+    """All rounds that any of `nodes` tells of, in order."""
+    by_number: dict[int, list[NodeFold]] = {}
+    for node in nodes:
+        for number in node.launcher.generations:
+            by_number.setdefault(number, []).append(node)
+    return [_merge(number, by_number[number], skews) for number in sorted(by_number)]
+
+
+def _merge(number: int, members: list[NodeFold], skews: Mapping[str, float]) -> Round:
+    shifted = [(node.launcher.generations[number], skews.get(node.name, 0.0)) for node in members]
+    ends = [None if local.ended_at is None else local.ended_at - skew for local, skew in shifted]
+    known = [end for end in ends if end is not None]
+    return Round(
+        number=number,
+        members=members,
+        sizes=tuple(local.start.group_world_size for local, _ in shifted),
+        world_size=max(local.start.world_size for local, _ in shifted),
+        started_at=min(local.start.at - skew for local, skew in shifted),
+        stopped_at=min(
+            (local.stopping_at - skew for local, skew in shifted if local.stopping_at is not None),
+            default=None,
+        ),
+        ended_at=max(known) if len(known) == len(ends) else None,
+        asked=any(
+            local.group is not None and local.group.state == "UNHEALTHY" and not local.failures
+            for local, _ in shifted
+        ),
+    )

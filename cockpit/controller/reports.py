@@ -1,0 +1,47 @@
+"""What an intention led to, as the faces show it: frozen records, made by the controller."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cockpit.model.types import Leftover
+
+
+class NodeProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cancel found on one node. All three empty: the node is proven free of the job."""
+
+    name: str
+    swept: tuple[Leftover, ...] = ()
+    """Processes that outlived the one SIGTERM and had to be killed."""
+    left: tuple[Leftover, ...] = ()
+    """Processes of the job that are still there."""
+    unreachable: str = ""
+    """Why the node could not be asked; "" when it was."""
+
+
+class CancelReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof of a cancel, node by node."""
+
+    job: str
+    nodes: tuple[NodeProof, ...]
+
+    @property
+    def proven(self) -> bool:
+        """Every node was asked after the end, and none has a process of the job left."""
+        return all(not node.left and not node.unreachable for node in self.nodes)
+
+    @property
+    def proof(self) -> str:
+        """One line for people."""
+        free = sum(1 for node in self.nodes if not node.left and not node.unreachable)
+        swept = sum(len(node.swept) for node in self.nodes)
+        text = f"nothing of it is left on {free} of {len(self.nodes)} nodes"
+        if swept:
+            text += f", {swept} processes had to be swept"
+        for node in self.nodes:
+            if node.left:
+                pids = ", ".join(str(process.pid) for process in node.left)
+                text += f"; {node.name} still has {pids}"
+            elif node.unreachable:
+                text += f"; {node.name} could not be asked ({node.unreachable})"
+        return text

@@ -1,0 +1,281 @@
+"""The modal dialogs: confirm an order, watch it being carried out, help. No logic of their own.
+
+They show what `orders` and the actions say. Text from nodes goes in as Content, never as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from cockpit.errors import CockpitError
+from cockpit.model.types import Job, JobNode, LinkState
+from cockpit.text import clean
+from cockpit.tui.actions import Action, View
+from cockpit.tui.frame import Frame
+from cockpit.tui.orders import Order
+from cockpit.tui.source import CancelReport, NodeReport
+from cockpit.tui.spans import Span
+from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
+from cockpit.tui.words import NODE, count_of
+
+
+def content(text: str) -> Content:
+    """Text as a widget may take it: clean and without markup."""
+    return Content("\n".join(clean(part) for part in text.split("\n")))
+
+
+class ConfirmDialog(ModalScreen[bool]):
+    """Says what will happen; answers True only for a deliberate yes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "answer(False)", "Do nothing"),
+        Binding("left,up", "app.focus_previous", show=False),
+        Binding("right,down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, order: Order) -> None:
+        super().__init__()
+        self._order = order
+
+    def compose(self) -> ComposeResult:
+        order = self._order
+        with Vertical(classes="dialog"):
+            yield Static(content(order.title), classes="dialog-title")
+            with VerticalScroll(id="what", can_focus=False):
+                yield Static(content("\n".join(order.text)))
+            if order.typed:
+                yield Static(content(f"Type the name of the job, {order.typed}, to go on:"))
+                yield Input(id="typed", compact=True)
+            with Horizontal(classes="buttons"):
+                yield Button("Do nothing", id="no", compact=True)
+                yield Button(
+                    order.button,
+                    id="yes",
+                    variant="error",
+                    compact=True,
+                    disabled=bool(order.typed),
+                )
+
+    def on_mount(self) -> None:
+        for box in self.query(Input):
+            box.cursor_blink = False
+        self.query_one("#no").focus()
+
+    def _confirmed(self) -> bool:
+        return all(box.value.strip() == self._order.typed for box in self.query(Input))
+
+    @on(Input.Changed)
+    def _typing(self) -> None:
+        self.query_one("#yes", Button).disabled = not self._confirmed()
+
+    @on(Input.Submitted)
+    def _entered(self) -> None:
+        if self._confirmed():
+            self.dismiss(True)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes" and self._confirmed())
+
+    def action_answer(self, answer: bool) -> None:
+        self.dismiss(answer)
+
+
+class ProgressDialog(ModalScreen[None]):
+    """An order while it is carried out, node by node, then its proof. Closing it stops nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "close", "Close"),
+        Binding("j,down", "move(1)", show=False),
+        Binding("k,up", "move(-1)", show=False),
+    ]
+
+    def __init__(self, title: str, job: Job) -> None:
+        super().__init__()
+        self._heading = title
+        self._job = job
+        self._reports: dict[str, NodeReport] = {}
+        self._grid: RowGrid[JobNode] = RowGrid(
+            (Column("NODE", 12, grow=1), Column("STATE", 13), Column("", 16, grow=3)),
+            self._row,
+            lambda node: node.name,
+            id="progress",
+        )
+        self.outcome = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(content(self._heading), classes="dialog-title")
+            yield self._grid
+            yield Static("", id="outcome")
+            with Horizontal(classes="buttons"):
+                yield Button("Close", id="close", compact=True)
+
+    def on_mount(self) -> None:
+        self._grid.styles.height = min(max(len(self._job.nodes), 1), 12) + 1
+        self._grid.show(self._job.nodes)
+        self._show_outcome()
+        self.query_one("#close").focus()
+
+    def update(self, frame: Frame) -> None:
+        """Show the job's nodes as they are now."""
+        job = frame.job(self._job.id)
+        if job is not None:
+            self._job = job
+            self._grid.show(job.nodes)
+
+    def prove(self, report: CancelReport) -> None:
+        """The order is done; show per node what was found."""
+        self._reports = {node.name: node for node in report.nodes}
+        self._done(report.proof)
+
+    def succeed(self, text: str) -> None:
+        self._done(text)
+
+    def fail(self, error: CockpitError) -> None:
+        self._done(f"{error.message}\n{error.hint}" if error.hint else error.message)
+
+    def _done(self, text: str) -> None:
+        self.outcome = text
+        self._show_outcome()
+
+    def _show_outcome(self) -> None:
+        # The order may end before the dialog is there, or after it was closed.
+        for label in self.query("#outcome").results(Static):
+            label.update(content(self.outcome or "waiting for the nodes…"))
+        for button in self.query("#close").results(Button):
+            button.label = "Close" if self.outcome else "Close (it goes on)"
+        self._grid.redraw()
+
+    def _row(self, node: JobNode) -> Row:
+        glyph, tone = NODE[node.state]
+        report = self._reports.get(node.name)
+        return Row(
+            (cell(node.name), cell(f"{glyph} {node.state.value}", tone), _found(node, report))
+        )
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def action_move(self, delta: int) -> None:
+        self._grid.move(delta)
+
+    @on(Button.Pressed)
+    def _pressed(self) -> None:
+        self.dismiss(None)
+
+
+def _found(node: JobNode, report: NodeReport | None) -> Cell:
+    """What is known about the processes that are left on a node."""
+    if report is None:
+        if node.link.state is not LinkState.ONLINE:
+            return cell(f"{node.link.state.value}: {node.link.why}".rstrip(": "), "warn")
+        if node.left:
+            return cell(f"{count_of(len(node.left), 'process')} left", "bad")
+        return cell("done" if node.state.ended else "", "dim")
+    if report.unreachable:
+        return cell(f"not proven: {report.unreachable}", "warn")
+    if report.left:
+        names = ", ".join(f"{left.pid} {left.command}" for left in report.left)
+        return cell(f"left: {names}", "bad")
+    swept = f", {len(report.swept)} swept" if report.swept else ""
+    return Cell((Span(f"✔ nothing left{swept}", "ok"),))
+
+
+class HelpItem(NamedTuple):
+    """A row of the help: an action and why it cannot be done now, or a heading."""
+
+    action: Action | None
+    text: str
+
+
+def help_items(
+    actions: Sequence[Action], view: View, reasons: dict[str, str | None]
+) -> list[HelpItem]:
+    """All actions, those of this view first."""
+    here = [action for action in actions if action.views and action.applies(view)]
+    everywhere = [action for action in actions if not action.views]
+    items = []
+    for heading, group in ((f"in {view.value}", here), ("everywhere", everywhere)):
+        items.append(HelpItem(None, heading))
+        items.extend(HelpItem(action, reasons.get(action.id) or "") for action in group)
+    return items
+
+
+class HelpDialog(ModalScreen[str | None]):
+    """Every key of this view; enter does it. Answers the action's id, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark", "close", "Close"),
+        Binding("enter", "choose", "Do it"),
+        Binding("j,down", "move(1)", show=False),
+        Binding("k,up", "move(-1)", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", show=False),
+        Binding("g,home", "edge(True)", show=False),
+        Binding("G,end", "edge(False)", show=False),
+    ]
+
+    def __init__(self, items: Sequence[HelpItem]) -> None:
+        super().__init__()
+        self._items = items
+        self._grid: RowGrid[HelpItem] = RowGrid(
+            (Column("KEYS", 12), Column("", 24, grow=1), Column("", 16, grow=1, drop=1)),
+            self._row,
+            lambda item: item.action.id if item.action else item.text,
+            header=False,
+            id="help",
+        )
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(content("Keys — enter does it, esc closes"), classes="dialog-title")
+            yield self._grid
+
+    def on_mount(self) -> None:
+        self._grid.styles.height = len(self._items)
+        self._grid.show(self._items)
+        self._grid.move(1)
+        self._grid.focus()
+
+    def _row(self, item: HelpItem) -> Row:
+        if item.action is None:
+            return Row((cell(item.text, "title", columns=3),))
+        tone = "dim" if item.text else ""
+        return Row(
+            (
+                cell(item.action.key_text, "dim" if item.text else "key"),
+                cell(item.action.title, tone),
+                cell(item.text, "dim"),
+            )
+        )
+
+    @on(RowGrid.Opened)
+    def action_choose(self) -> None:
+        item = self._grid.current
+        if item is not None and item.action is not None:
+            self.dismiss(item.action.id)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def action_move(self, delta: int) -> None:
+        self._grid.move(delta)
+
+    def action_page(self, direction: int) -> None:
+        self._grid.page(direction)
+
+    def action_edge(self, first: bool) -> None:
+        if first:
+            self._grid.top()
+        else:
+            self._grid.bottom()

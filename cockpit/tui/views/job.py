@@ -1,0 +1,270 @@
+"""Job: first what died first and whether the job recovered, then attempts, ranks and the log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.app import ComposeResult
+from textual.widget import Widget
+
+from cockpit.model.types import Generation, Job, JobNode, JobState, LinkState, Rank
+from cockpit.tui.frame import Frame
+from cockpit.tui.spans import Line, Span, join, line
+from cockpit.tui.views.base import CockpitView
+from cockpit.tui.views.jobs import state_span
+from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
+from cockpit.tui.widgets.lines import Lines
+from cockpit.tui.widgets.logpane import LogPane
+from cockpit.tui.words import (
+    LINK,
+    NODE,
+    RANK,
+    cause_line,
+    clock_time,
+    count_of,
+    ended_by,
+    ranks_of,
+    runtime,
+    span_of_time,
+    verdict,
+)
+
+TIMELINE_ROWS = 4
+"""Generations in sight at once."""
+
+
+class RankItem(NamedTuple):
+    """A node of the job, or with `rank` one of its ranks."""
+
+    node: JobNode
+    rank: Rank | None
+    culprit: bool
+
+
+class GenerationItem(NamedTuple):
+    """A generation and how long it ran, in whole seconds."""
+
+    generation: Generation
+    seconds: int
+
+
+_RANKS = (
+    Column("NODE / RANK", 14, grow=1),
+    Column("STATE", 12),
+    Column("PID", 8, align="right"),
+    Column("EXIT", 9, drop=1),
+    Column("STEP", 8, drop=3, align="right"),
+    Column("BEAT", 6, drop=4, align="right"),
+    Column("", 14, grow=4, drop=2),
+)
+
+_TIMELINE = (
+    Column("ATTEMPT", 12),
+    Column("FROM", 8, drop=2),
+    Column("TO", 8, drop=3),
+    Column("FOR", 7, align="right"),
+    Column("RANKS", 5, drop=1, align="right"),
+    Column("ENDED BY", 16, grow=1),
+)
+
+
+class JobView(CockpitView):
+    def __init__(self, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._header = Lines(id="job-header")
+        self._cause = Lines(id="job-cause")
+        self._timeline: RowGrid[GenerationItem] = RowGrid(
+            _TIMELINE,
+            _timeline_row,
+            lambda item: f"{item.generation.attempt}.{item.generation.generation}",
+            empty="nothing has started yet",
+            id="job-timeline",
+        )
+        self._ranks: RowGrid[RankItem] = RowGrid(
+            _RANKS,
+            _rank_row,
+            lambda item: f"{item.node.node_rank}:{'' if item.rank is None else item.rank.rank}",
+            empty="no nodes",
+            id="job-ranks",
+        )
+        self.log_pane = LogPane(id="job-log")
+        self._shown = ""
+
+    def compose(self) -> ComposeResult:
+        yield self._header
+        yield self._cause
+        yield self._timeline
+        yield self._ranks
+        assert self.log_pane is not None
+        yield self.log_pane
+
+    @property
+    def panes(self) -> tuple[Widget, ...]:
+        assert self.log_pane is not None
+        return (self._ranks, self.log_pane.view, self._timeline)
+
+    def update(self, frame: Frame, job_id: str | None) -> None:
+        job = frame.job(job_id)
+        if job is None:
+            self._header.show(line(Span(" Job", "title"), Span("  no job is selected", "dim")))
+            self._cause.show()
+            self._timeline.show(())
+            self._ranks.show(())
+            return
+        if job.id != self._shown:
+            self._shown = job.id
+            self._begin(job)
+        self._header.show(*_header(job, frame.wall))
+        self._cause.show(*_cause(job))
+        self._timeline.styles.max_height = min(len(job.history), TIMELINE_ROWS) + 2
+        self._timeline.show(
+            [
+                GenerationItem(item, int((item.ended_at or frame.wall) - item.started_at))
+                for item in reversed(job.history)
+            ]
+        )
+        self._ranks.show(_rank_items(job))
+
+    def _begin(self, job: Job) -> None:
+        """Another job: the cursor goes to the rank that died first."""
+        at = job.cause
+        number = next((n.node_rank for n in job.nodes if at is not None and n.name == at.node), 0)
+        rank = "" if at is None or at.rank is None else at.rank
+        self._ranks.select(f"{number}:{rank}")
+        self._timeline.top()
+
+
+def _header(job: Job, now: float) -> tuple[Line, ...]:
+    seconds = runtime(job, now)
+    first = [
+        (Span(f" {job.name}", "title"),),
+        (state_span(job),),
+        (Span("--" if seconds is None else span_of_time(seconds)),),
+        (Span(f"{count_of(len(job.nodes), 'node')}, {count_of(ranks_of(job), 'rank')}"),),
+        (Span(f"restarts {job.restarts}/{job.max_restarts}", "warn" if job.restarts else ""),),
+        *((Span(flag, "warn"),) for flag in job.flags),
+    ]
+    second = [
+        (Span(f" {job.launcher} on {job.cluster}"),),
+        (Span(f"by {job.created_by}"),),
+        (Span(job.id, "dim"),),
+        (Span("$ ", "dim"), Span(" ".join(job.command))),
+    ]
+    dot = Span(" · ", "dim")
+    return Line(join(first, dot)), Line(join(second, dot))
+
+
+def _cause(job: Job) -> tuple[Line, ...]:
+    cause = job.cause
+    if cause is None:
+        if job.state is JobState.CANCELLED:
+            sentence, tone = verdict(job)
+            return (line(Span(f" ■ {sentence}", tone)),)
+        return (line(Span(" no failure", "dim")),)
+    sentence, tone = verdict(job)
+    glyph = "✔" if tone == "ok" else "→"
+    return (
+        line(
+            Span(" ✖ first ", "bad"),
+            Span("" if cause.at is None else f"{clock_time(cause.at)} ", "dim"),
+            Span(cause_line(cause), "bad"),
+        ),
+        line(Span(f" {glyph} {sentence}", tone)),
+    )
+
+
+_REASONS = {
+    "succeeded": ("✔ succeeded", "ok"),
+    "membership": ("⇄ nodes came or went", "accent"),
+    "cancelled": ("■ cancelled", "warn"),
+    "operator": ("↻ restarted by hand", "accent"),
+}
+
+
+def _timeline_row(item: GenerationItem) -> Row:
+    generation = item.generation
+    if generation.ended_at is None:
+        end = cell("● runs", "ok")
+    elif generation.cause is not None:
+        end = cell(f"✖ {cause_line(generation.cause)}", "bad")
+    else:
+        text, tone = _REASONS.get(generation.reason, (f"✖ {generation.reason or 'failed'}", "bad"))
+        end = cell(text, tone)
+    until = "" if generation.ended_at is None else clock_time(generation.ended_at)
+    return Row(
+        (
+            cell(f"{generation.attempt} gen {generation.generation}", "strong"),
+            cell(clock_time(generation.started_at)),
+            cell(until),
+            cell(span_of_time(item.seconds)),
+            cell(str(generation.world_size)),
+            end,
+        )
+    )
+
+
+def _rank_items(job: Job) -> list[RankItem]:
+    cause = job.cause
+    items = []
+    for node in job.nodes:
+        items.append(RankItem(node, None, False))
+        for rank in node.ranks:
+            first = (
+                cause is not None
+                and (cause.rank, cause.node) == (rank.rank, node.name)
+                and cause.generation in (None, node.generation)
+            )
+            items.append(RankItem(node, rank, first))
+    return items
+
+
+def _rank_row(item: RankItem) -> Row:
+    return _node_cells(item.node) if item.rank is None else _cells(item.rank, item.culprit)
+
+
+def _node_cells(node: JobNode) -> Row:
+    glyph, tone = NODE[node.state]
+    remarks: list[tuple[Span, ...]] = []
+    if node.link.state is not LinkState.ONLINE:
+        mark, link_tone = LINK[node.link.state]
+        why = f": {node.link.why}" if node.link.why else ""
+        remarks.append((Span(f"{mark} {node.link.state.value}{why}", link_tone),))
+    if node.left:
+        left = ", ".join(f"{process.pid} {process.command}" for process in node.left)
+        remarks.append((Span(f"left: {left}", "bad"),))
+    if not node.supervised and not node.state.ended:
+        remarks.append((Span("no supervisor", "warn"),))
+    remarks.extend((Span(note, "warn"),) for note in node.notes)
+    if not remarks and node.host != node.name:
+        remarks.append((Span(node.host, "dim"),))
+    return Row(
+        (
+            cell(node.name, "title"),
+            cell(f"{glyph} {node.state.value}", tone),
+            cell("--" if node.pid is None else str(node.pid)),
+            cell(ended_by(node.exit_code, node.signal)),
+            cell(),
+            cell(),
+            Cell(join(remarks, Span(" · ", "dim"))),
+        )
+    )
+
+
+def _cells(rank: Rank, culprit: bool) -> Row:
+    glyph, tone = RANK[rank.state]
+    remark = [Span("◀ first ", "bad")] if culprit else []
+    if rank.message:
+        remark.append(Span(rank.message, "bad" if culprit else ""))
+    else:
+        remark.append(Span(" ".join(f"{k} {v:.4g}" for k, v in rank.metrics.items())))
+    return Row(
+        (
+            Cell((Span(f"  r{rank.rank}"), Span(f" local {rank.local_rank}", "dim"))),
+            cell(f"{glyph} {rank.state.value}", tone),
+            cell(str(rank.pid)),
+            cell(ended_by(rank.exit_code, rank.signal), "bad" if culprit else ""),
+            cell("" if rank.step is None else str(rank.step)),
+            cell("" if rank.beat_age is None else span_of_time(rank.beat_age)),
+            Cell(tuple(remark)),
+        )
+    )

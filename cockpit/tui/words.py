@@ -1,0 +1,170 @@
+"""How states, causes and figures are put into words and glyphs. Pure; every state has a shape.
+
+Used by all views and dialogs, so that the same thing is called the same everywhere.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from cockpit.model.types import Cause, Job, JobState, LinkState, NodeState, RankState
+
+JOB = {
+    JobState.STAGING: ("◌", "busy"),
+    JobState.STARTING: ("◔", "busy"),
+    JobState.RUNNING: ("●", "ok"),
+    JobState.SUCCEEDED: ("✔", "dim"),
+    JobState.FAILED: ("✖", "bad"),
+    JobState.CANCELLED: ("■", "warn"),
+}
+
+NODE = {
+    NodeState.MISSING: ("?", "stale"),
+    NodeState.CLAIMED: ("◌", "busy"),
+    NodeState.STARTING: ("◔", "busy"),
+    NodeState.RUNNING: ("●", "ok"),
+    NodeState.CANCELLING: ("◍", "warn"),
+    NodeState.SUCCEEDED: ("✔", "dim"),
+    NodeState.FAILED: ("✖", "bad"),
+    NodeState.CANCELLED: ("■", "warn"),
+    NodeState.WITHDRAWN: ("□", "dim"),
+    NodeState.LOST: ("✝", "bad"),
+}
+
+RANK = {
+    RankState.RUNNING: ("●", "ok"),
+    RankState.SUCCEEDED: ("✔", "dim"),
+    RankState.FAILED: ("✖", "bad"),
+    RankState.STOPPED: ("■", "warn"),
+}
+
+LINK = {
+    LinkState.CONNECTING: ("◌", "busy"),
+    LinkState.ONLINE: ("●", "ok"),
+    LinkState.RECONNECTING: ("↻", "warn"),
+    LinkState.UNREACHABLE: ("✖", "bad"),
+}
+
+STALE_AFTER = 3.5
+"""Seconds without a sample after which figures are old: three samples were missed."""
+
+
+def span_of_time(seconds: float) -> str:
+    """A duration with its two largest units: "8s", "3m48s", "6h41m", "2d03h"."""
+    total = max(int(seconds), 0)
+    if total < 60:
+        return f"{total}s"
+    minutes, rest = divmod(total, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours}h{minutes:02d}m"
+    days, hours = divmod(hours, 24)
+    return f"{days}d{hours:02d}h"
+
+
+def clock_time(at: float | None) -> str:
+    """Local time of day, "12:03:49"; dashes for a time that is unknown or cannot be."""
+    try:
+        return "--:--:--" if at is None else time.strftime("%H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return "--:--:--"
+
+
+def fine_clock_time(at: float | None) -> str:
+    """Local time of day with milliseconds, "12:03:49.118"."""
+    time_of_day = clock_time(at)
+    if at is None or time_of_day.startswith("-"):
+        return "--:--:--.---"
+    return f"{time_of_day}.{int(at % 1 * 1000):03d}"
+
+
+def size_of(count: float) -> str:
+    """Bytes in at most four characters and a unit: "80G", "1.5T"."""
+    for unit in ("B", "K", "M", "G", "T"):
+        if count < 1000 or unit == "T":
+            return f"{count:.0f}{unit}" if count >= 10 or unit == "B" else f"{count:.1f}{unit}"
+        count /= 1024
+    return ""
+
+
+def count_of(number: int, thing: str) -> str:
+    """ "1 node", "2 nodes"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def ended_by(exit_code: int | None, number: int | None) -> str:
+    """ "exit 7", "SIGKILL", or "" when neither is known."""
+    if number is not None:
+        try:
+            return signal.Signals(number).name
+        except ValueError:
+            return f"signal {number}"
+    return "" if exit_code is None else f"exit {exit_code}"
+
+
+def who(cause: Cause) -> str:
+    """Where a cause comes from: "rank 3 on gpu02"."""
+    rank = "" if cause.rank is None else f"rank {cause.rank}"
+    return " on ".join(part for part in (rank, cause.node) if part)
+
+
+KINDS = {
+    "exit": "exited",
+    "signal": "was ended by a signal",
+    "oom": "ran out of memory",
+    "stall": "stalled",
+    "node_lost": "node lost",
+    "start_failed": "could not start",
+    "cancelled": "cancelled",
+    "launcher": "launcher process failed",
+}
+
+
+def what(cause: Cause) -> str:
+    """What happened: "exit 7", "out of memory (SIGKILL)", without its place and message."""
+    how = ended_by(cause.exit_code, cause.signal)
+    if cause.kind in ("exit", "signal") and how:
+        return how
+    word = KINDS.get(cause.kind, cause.kind)
+    return f"{word} ({how})" if how else word
+
+
+def cause_line(cause: Cause) -> str:
+    """ "rank 3 on gpu02: exit 7: RuntimeError: boom"."""
+    return ": ".join(part for part in (who(cause), what(cause), cause.message) if part)
+
+
+def runtime(job: Job, now: float) -> float | None:
+    """Seconds that a job ran, so far or in all; None before it started."""
+    if job.started_at is None:
+        return None
+    return (job.ended_at if job.ended_at is not None else now) - job.started_at
+
+
+def ranks_of(job: Job) -> int:
+    """Ranks of a job: its world size, or how many are known."""
+    return job.world_size or sum(len(node.ranks) for node in job.nodes)
+
+
+def verdict(job: Job) -> tuple[str, str]:
+    """Did the job recover from its cause? A sentence and its tone."""
+    if job.state is JobState.SUCCEEDED:
+        return f"recovered: the job succeeded after {count_of(job.restarts, 'restart')}", "ok"
+    if job.state is JobState.CANCELLED:
+        by = f" by {job.cancelled_by}" if job.cancelled_by else ""
+        return f"the job was cancelled{by}", "warn"
+    if job.state is JobState.FAILED:
+        code = "" if job.exit_code is None else f" with exit code {job.exit_code}"
+        used = count_of(job.restarts, "restart")
+        return f"not recovered: the job failed{code} after {used}", "bad"
+    newest = job.history[-1] if job.history else None
+    if newest is None or newest.ended_at is not None:
+        return "recovering: the next generation has not formed yet", "warn"
+    return (
+        f"recovered: generation {newest.generation} of attempt {newest.attempt} runs with "
+        f"{count_of(newest.world_size, 'rank')} since {clock_time(newest.started_at)}",
+        "ok",
+    )

@@ -1,0 +1,380 @@
+"""A made-up world for the screen: a FakeSource with frozen clocks and a few telling states."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
+
+from cockpit.model.types import (
+    Cause,
+    Fleet,
+    Generation,
+    Gpu,
+    Host,
+    Job,
+    JobNode,
+    JobState,
+    Leftover,
+    Link,
+    LinkState,
+    Node,
+    NodeState,
+    Rank,
+    RankState,
+)
+from cockpit.tui.frame import Clock
+
+WALL = 1_760_000_000.0
+MONO = 5_000.0
+
+
+class FrozenClock:
+    """Both clocks, moved by the test only."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(mono=lambda: MONO + self.passed, wall=lambda: WALL + self.passed)
+
+
+class FakeLine(msgspec.Struct, frozen=True, kw_only=True):
+    node: str = "gpu01"
+    node_rank: int = 0
+    rank: int | None = 0
+    local_rank: int | None = 0
+    stream: str = "out"
+    attempt: int = 0
+    generation: int | None = 0
+    offset: int = 0
+    at: float | None = WALL
+    text: str = ""
+
+
+class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    swept: tuple[Leftover, ...] = ()
+    left: tuple[Leftover, ...] = ()
+    unreachable: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    job: str
+    nodes: tuple[NodeResult, ...]
+    proof: str
+
+
+class FakeLog:
+    def __init__(self, lines: deque[FakeLine]) -> None:
+        self._lines = lines
+        self.closed = False
+
+    def poll(self) -> Sequence[FakeLine]:
+        batch = list(islice(self._lines, 5_000))
+        for _ in batch:
+            self._lines.popleft()
+        return batch
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeSource:
+    """Holds a fleet that tests replace; records the orders it was given."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.lines: dict[str, deque[FakeLine]] = {}
+        self.logs: list[FakeLog] = []
+        self.orders: list[tuple[str, str]] = []
+        self.closed = False
+        self.release = asyncio.Event()
+        self.failure: Exception | None = None
+        self.result: Result | None = None
+
+    def snapshot(self) -> Fleet:
+        return self.fleet
+
+    def change(self, *jobs: Job, nodes: tuple[Node, ...] | None = None) -> None:
+        """Replace jobs of the same id, and all nodes if given; the revision grows."""
+        new = {job.id: job for job in jobs}
+        old = [new.pop(job.id, job) for job in self.fleet.jobs]
+        self.fleet = Fleet(
+            revision=self.fleet.revision + 1,
+            nodes=self.fleet.nodes if nodes is None else nodes,
+            jobs=(*new.values(), *old),
+        )
+
+    def write(self, job_id: str, *lines: FakeLine) -> None:
+        self.lines.setdefault(job_id, deque()).extend(lines)
+
+    async def cancel(self, job_id: str) -> Result:
+        self.orders.append(("cancel", job_id))
+        await self.release.wait()
+        if self.failure is not None:
+            raise self.failure
+        assert self.result is not None
+        return self.result
+
+    async def restart(self, job_id: str) -> int:
+        self.orders.append(("restart", job_id))
+        await self.release.wait()
+        if self.failure is not None:
+            raise self.failure
+        return 1
+
+    def log(self, job_id: str) -> FakeLog:
+        log = FakeLog(self.lines.setdefault(job_id, deque()))
+        self.logs.append(log)
+        return log
+
+    def retry(self, node: str) -> None:
+        self.orders.append(("retry", node))
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+ONLINE = Link(state=LinkState.ONLINE, since=WALL - 600)
+AWAY = Link(
+    state=LinkState.UNREACHABLE,
+    since=WALL - 41,
+    why="ssh ada@gpu02.lab: Connection refused [port 22]",
+    hint="is the machine up?",
+    attempts=3,
+)
+
+
+def gpus(count: int, level: float, name: str = "NVIDIA H100") -> tuple[Gpu, ...]:
+    return tuple(
+        Gpu(
+            index=index,
+            name=name,
+            utilization=max(level - 3 * index, 0),
+            memory_used=int(80e9 * level / 100),
+            memory_total=int(80e9),
+            power=7 * level,
+            power_limit=700,
+            temperature=40 + level / 4,
+        )
+        for index in range(count)
+    )
+
+
+def node(
+    name: str,
+    *,
+    link: Link = ONLINE,
+    age: float | None = 0.5,
+    level: float = 94,
+    count: int = 8,
+    simulated: bool = False,
+) -> Node:
+    seen = age is not None
+    return Node(
+        name=name,
+        cluster="lab",
+        link=link,
+        host=Host(
+            cpus=64, load1=3.2, memory_used=120 << 30, memory_total=512 << 30, disk_free=900 << 30
+        )
+        if seen
+        else None,
+        gpus=gpus(count, level) if seen else (),
+        simulated=simulated,
+        sampled_at=None if age is None else MONO - age,
+    )
+
+
+def ranks(first: int, count: int, state: RankState = RankState.RUNNING) -> tuple[Rank, ...]:
+    return tuple(
+        Rank(
+            rank=first + index,
+            local_rank=index,
+            pid=4200 + first + index,
+            state=state,
+            step=1200,
+            beats=1200,
+            beat_age=0.4,
+            metrics={"loss": 2.131},
+        )
+        for index in range(count)
+    )
+
+
+def job_node(
+    number: int,
+    *,
+    state: NodeState = NodeState.RUNNING,
+    link: Link = ONLINE,
+    count: int = 2,
+    members: tuple[Rank, ...] | None = None,
+) -> JobNode:
+    return JobNode(
+        name=f"gpu{number + 1:02d}",
+        node_rank=number,
+        host=f"gpu{number + 1:02d}.lab",
+        addr=f"10.0.0.{number + 1}",
+        link=link,
+        state=state,
+        pid=4100 + number,
+        generation=0,
+        ranks=ranks(number * count, count) if members is None else members,
+    )
+
+
+def job(
+    job_id: str = "llama-1a2b",
+    name: str = "llama",
+    *,
+    state: JobState = JobState.RUNNING,
+    nodes: tuple[JobNode, ...] | None = None,
+    cause: Cause | None = None,
+    history: tuple[Generation, ...] | None = None,
+    restarts: int = 0,
+    age: float = 724,
+    exit_code: int | None = None,
+) -> Job:
+    started = WALL - age
+    nodes = (job_node(0), job_node(1)) if nodes is None else nodes
+    ended = WALL - 60 if state.ended else None
+    world = sum(len(each.ranks) for each in nodes)
+    if history is None:
+        history = (
+            Generation(
+                attempt=0,
+                generation=0,
+                started_at=started,
+                ended_at=ended,
+                world_size=world,
+                nodes=len(nodes),
+                cause=cause if state.ended else None,
+                reason=state.value if state.ended else "",
+            ),
+        )
+    return Job(
+        id=job_id,
+        name=name,
+        state=state,
+        cluster="lab",
+        launcher="ddp",
+        kind="torchrun",
+        command=("train.py", "--config", "70b.yaml"),
+        min_nodes=len(nodes),
+        max_nodes=len(nodes),
+        attempt=0,
+        restarts=restarts,
+        max_restarts=3,
+        exit_code=exit_code,
+        cause=cause,
+        created_at=started,
+        created_by="ada@laptop",
+        started_at=started,
+        ended_at=ended,
+        nodes=nodes,
+        history=history,
+    )
+
+
+BOOM = Cause(
+    kind="exit",
+    node="gpu02",
+    rank=3,
+    exit_code=7,
+    message="RuntimeError: boom in [rank3] [/data/x]",
+    at=WALL - 61,
+    generation=0,
+)
+
+
+def failed_job() -> Job:
+    stopped = ranks(0, 2, RankState.STOPPED)
+    culprit = msgspec.structs.replace(
+        ranks(2, 2, RankState.STOPPED)[1],
+        state=RankState.FAILED,
+        exit_code=7,
+        message=BOOM.message,
+    )
+    other = ranks(2, 1, RankState.STOPPED)
+    return job(
+        "dpo-77aa",
+        "dpo",
+        state=JobState.FAILED,
+        cause=BOOM,
+        exit_code=7,
+        nodes=(
+            job_node(0, state=NodeState.FAILED, members=stopped),
+            job_node(1, state=NodeState.FAILED, members=(*other, culprit)),
+        ),
+    )
+
+
+def recovered_job() -> Job:
+    cause = Cause(kind="signal", node="gpu01", rank=1, signal=9, at=WALL - 300, generation=0)
+    return job(
+        "abl-9f9f",
+        "ablate",
+        cause=cause,
+        restarts=1,
+        nodes=tuple(msgspec.structs.replace(job_node(n), generation=1) for n in (0, 1)),
+        history=(
+            Generation(
+                attempt=0, generation=0, started_at=WALL - 724, ended_at=WALL - 300,
+                world_size=4, nodes=2, cause=cause, reason="failed",
+            ),
+            Generation(
+                attempt=0, generation=1, started_at=WALL - 290, world_size=4, nodes=2,
+            ),
+        ),
+    )  # fmt: skip
+
+
+def healthy() -> Fleet:
+    return Fleet(
+        revision=1,
+        nodes=(node("gpu01"), node("gpu02", level=55), node("gpu03", level=12)),
+        jobs=(job(), recovered_job(), failed_job()),
+    )
+
+
+def troubled() -> Fleet:
+    """One node live, one stale, one unreachable, one connecting, one with simulated GPUs."""
+    return Fleet(
+        revision=1,
+        nodes=(
+            node("gpu01"),
+            node("gpu02", link=AWAY, age=None),
+            node("gpu03", age=9.0, level=80),
+            node("gpu04", link=Link(since=WALL - 2), age=None),
+            node("gpu05", simulated=True, count=2),
+        ),
+        jobs=(job(nodes=(job_node(0), job_node(1, link=AWAY))),),
+    )
+
+
+def large() -> Fleet:
+    return Fleet(
+        revision=1,
+        nodes=tuple(node(f"n{index:03d}", level=90 - index % 40) for index in range(128)),
+        jobs=(job(),),
+    )
+
+
+def chatter(count: int, start: int = 0) -> list[FakeLine]:
+    return [
+        FakeLine(
+            node=f"gpu{1 + index % 4 // 2:02d}",
+            node_rank=index % 4 // 2,
+            rank=index % 4,
+            local_rank=index % 2,
+            stream="err" if index % 10 == 3 else "out",
+            at=WALL - 60 + index / 100,
+            text=f"step={index} loss={3 - index / 1000:.3f}",
+        )
+        for index in range(start, start + count)
+    ]

@@ -1,0 +1,132 @@
+"""The command table, global options, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from cockpit import __version__
+from cockpit.errors import CockpitError, ConfigError, ExitCode, StartError
+
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("cockpit.cli.run", "Run a script on the nodes of a cluster and follow it."),
+    "ps": ("cockpit.cli.jobs", "List jobs, whoever started them."),
+    "status": ("cockpit.cli.jobs", "Show a job: state, first cause, nodes, ranks, history."),
+    "logs": ("cockpit.cli.logs", "Print a job's log lines, merged by time."),
+    "attach": ("cockpit.cli.logs", "Follow a job from its first byte, as `run` does."),
+    "cancel": ("cockpit.cli.jobs", "End a job on all its nodes and prove it."),
+    "restart": ("cockpit.cli.jobs", "Start a new attempt from the same code and plan."),
+    "nodes": ("cockpit.cli.nodes", "Show nodes: link, load, GPUs and who uses them."),
+    "exec": ("cockpit.cli.nodes", "Run one command on every node of a cluster."),
+    "clean": ("cockpit.cli.nodes", "Remove ended jobs and unused code from the nodes."),
+    "trust": ("cockpit.cli.trust", "Show the host keys of nodes and remember them."),
+    "profiles": ("cockpit.cli.profiles", "List, show and validate profiles."),
+    "demo": ("cockpit.cli.demo", "Train for real on two virtual nodes of this machine."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands' names and summaries without importing their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(entry[0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Use this cockpit.toml instead of the nearest one.",
+)
+@click.option("--theme", metavar="NAME", help="Theme of the screen.")
+@click.version_option(__version__, "--version", prog_name="cockpit")
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None, theme: str | None) -> None:
+    """Launch PyTorch jobs on machines reached by SSH, and see the truth about them.
+
+    Without a command: the full-screen cockpit.
+    """
+    ctx.obj = {"config": config, "theme": theme}
+    if ctx.invoked_subcommand is None:
+        from cockpit.cli.screen import open_screen
+
+        open_screen(config, theme)
+
+
+def tell(error: CockpitError) -> None:
+    """Print an error for a person: what went wrong, on which nodes, and what to do next."""
+    from cockpit.text import clean
+
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            click.echo(f"cockpit: {clean(str(problem))}", err=True)
+        return
+    click.echo(f"cockpit: {clean(error.message)}", err=True)
+    hint = error.hint
+    if isinstance(error, StartError):
+        for node, reason in error.reasons.items():
+            text = clean(reason.message)
+            prefix = "" if text.startswith(f"{node}:") else f"{node}: "
+            click.echo(f"  {prefix}{text}", err=True)
+            if reason.hint and reason.hint != hint:
+                click.echo(f"    hint: {clean(reason.hint)}", err=True)
+    if hint:
+        click.echo(f"  hint: {clean(hint)}", err=True)
+
+
+def run() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.UsageError as error:
+        error.show()
+        code = ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("cockpit: aborted", err=True)
+        code = ExitCode.CANCELLED
+    except CockpitError as error:
+        tell(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of stdout went away (`cockpit logs … | head`): nothing is wrong with us.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + 13
+    sys.exit(int(code or 0))

@@ -1,0 +1,170 @@
+"""Follow one job until it ends: its lines on stdout, its story on stderr, its exit code at the end.
+
+Used by `run` and `attach`. The first Ctrl-C of a `run` cancels the job and waits for the proof;
+the second leaves at once and the job's nodes finish the cancel by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+
+from cockpit.cli.printer import Printer
+from cockpit.cli.tables import describe
+from cockpit.controller import Controller, JobLog
+from cockpit.errors import ContactLost, ExitCode
+from cockpit.model.types import Job, JobState, LinkState
+
+PULSE = 0.05
+"""Seconds between looks while lines flow."""
+
+
+class Follower:
+    """Prints one job. `cancel_on_interrupt`: Ctrl-C ends the job (run), or just us (attach)."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        job_id: str,
+        printer: Printer,
+        say: Callable[[str], None],
+        *,
+        cancel_on_interrupt: bool,
+        contact_timeout: float,
+        first_attempt: int = 0,
+    ) -> None:
+        self._controller = controller
+        self._id = job_id
+        self._printer = printer
+        self._say = say
+        self._cancel_on_interrupt = cancel_on_interrupt
+        self._contact_timeout = contact_timeout
+        self._first_attempt = first_attempt
+        self._told: set[tuple[object, ...]] = set()
+        self._links: dict[str, LinkState] = {}
+        self._leave = asyncio.Event()
+        self._cancelling: asyncio.Task[None] | None = None
+        self._silent_since: float | None = None
+
+    async def follow(self) -> int:
+        """Until the job ended and every line was printed, or the person left. The exit code."""
+        loop = asyncio.get_running_loop()
+        handled = (signal.SIGINT, signal.SIGTERM)
+        for number in handled:
+            loop.add_signal_handler(number, self._interrupted)
+        loop.add_signal_handler(signal.SIGHUP, self._leave.set)
+        log = self._controller.log(self._id, from_start=True, first_attempt=self._first_attempt)
+        try:
+            return await self._until_end(log)
+        finally:
+            log.close()
+            for number in (*handled, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+            if self._cancelling is not None:
+                self._cancelling.cancel()
+
+    def _interrupted(self) -> None:
+        if not self._cancel_on_interrupt or self._cancelling is not None:
+            self._leave.set()
+            return
+        self._say("cancelling the job; press Ctrl-C again to leave while the nodes finish it")
+        self._cancelling = asyncio.get_running_loop().create_task(self._cancel())
+
+    async def _cancel(self) -> None:
+        report = await self._controller.cancel(self._id, reason="Ctrl-C", say=self._say)
+        self._say(report.proof)
+
+    async def _until_end(self, log: JobLog) -> int:
+        while True:
+            self._printer.lines(log.poll())
+            job = self._controller.job(self._id)
+            self._narrate(job)
+            if self._leave.is_set():
+                return self._left(job)
+            if job.state.ended:
+                await self._drain(log)
+                if self._cancelling is not None:
+                    await asyncio.wait({self._cancelling}, timeout=60.0)
+                job = self._controller.job(self._id)
+                self._narrate(job)
+                self._say(_ending(job))
+                return job.exit_code if job.exit_code is not None else int(ExitCode.FAILED)
+            self._check_contact(job)
+            await asyncio.sleep(PULSE)
+
+    async def _drain(self, log: JobLog) -> None:
+        """Print what the nodes still hold of the job's logs; say so if that cannot be had."""
+        missing = await log.complete(timeout=60.0, each=lambda: self._printer.lines(log.poll()))
+        self._printer.lines(log.flush())
+        for what in missing:
+            self._say(f"not printed: {what}")
+
+    def _left(self, job: Job) -> int:
+        if self._cancelling is not None:
+            self._say(
+                f"left; the nodes finish the cancel. `cockpit status {job.id}` shows what is left"
+            )
+            return int(ExitCode.CANCELLED)
+        self._say(f"left; job {job.name} goes on. `cockpit attach {job.id}` comes back to it")
+        return int(ExitCode.CANCELLED if self._cancel_on_interrupt else ExitCode.OK)
+
+    def _check_contact(self, job: Job) -> None:
+        if any(node.link.state is LinkState.ONLINE for node in job.nodes) or not job.nodes:
+            self._silent_since = None
+            return
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since > self._contact_timeout:
+            raise ContactLost(
+                f"no node of job {job.name} could be reached for {self._contact_timeout:.0f} s;"
+                " the job goes on there",
+                f"`cockpit attach {job.id}` comes back to it",
+            )
+
+    def _once(self, *key: object) -> bool:
+        if key in self._told:
+            return False
+        self._told.add(key)
+        return True
+
+    def _narrate(self, job: Job) -> None:
+        if self._once("state", job.attempt, job.state, job.restarts, job.flags):
+            self._printer.job(job)
+        for node in job.nodes:
+            before = self._links.get(node.name)
+            state = node.link.state
+            if before is not None and before is not state:
+                self._tell_link(node.name, before, state, node.link.why)
+            self._links[node.name] = state
+            for note in node.notes:
+                if self._once("note", job.attempt, node.name, note):
+                    self._say(f"{node.name}: {note}")
+        for generation in job.history:
+            key = (generation.attempt, generation.generation)
+            if generation.world_size and self._once("generation", *key, generation.nodes):
+                again = "" if key == (0, 0) else f" (attempt {key[0]}, generation {key[1]})"
+                self._say(
+                    f"{generation.world_size} ranks on {generation.nodes} nodes are running{again}"
+                )
+            if generation.cause is not None and self._once("cause", *key):
+                self._say(f"generation {key[1]} ended: {describe(generation.cause)}")
+            if generation.reason == "membership" and self._once("membership", *key):
+                self._say(f"generation {key[1]} ended: the set of nodes changed")
+
+    def _tell_link(self, name: str, before: LinkState, state: LinkState, why: str) -> None:
+        if state is LinkState.ONLINE:
+            self._say(f"{name}: connected again")
+        elif before is LinkState.ONLINE:
+            self._say(f"{name}: no contact ({why}); the job goes on, trying again")
+
+
+def _ending(job: Job) -> str:
+    text = f"job {job.name} {job.state.value}"
+    if job.state is JobState.SUCCEEDED:
+        return text + (f" after {job.restarts} restarts" if job.restarts else "")
+    if job.cause is not None:
+        text += f": {describe(job.cause)}"
+    return text

@@ -1,0 +1,169 @@
+"""`cockpit ps`, `status`, `cancel`, `restart`: jobs that exist, whoever started them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cockpit.cli.common import narrate, print_json, with_controller
+from cockpit.errors import ExitCode
+
+if TYPE_CHECKING:
+    from cockpit.controller import Controller
+    from cockpit.model.types import Job
+
+ASK_TIMEOUT = 20.0
+
+
+def cluster_option(command: Any) -> Any:
+    return click.option(
+        "-c", "--cluster", metavar="NAME", multiple=True, help="Only this cluster (repeatable)."
+    )(command)
+
+
+def json_option(command: Any) -> Any:
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document.")(command)
+
+
+async def find_job(controller: Controller, clusters: tuple[str, ...], reference: str) -> Job:
+    """Open the clusters and resolve a job reference."""
+    controller.open(clusters or None)
+    return await controller.find(reference, ASK_TIMEOUT)
+
+
+@click.command()
+@cluster_option
+@json_option
+@click.option("-a", "--all", "everything", is_flag=True, help="Ended jobs too.")
+@click.pass_context
+def ps(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, everything: bool) -> None:
+    """List jobs on all configured clusters, newest first."""
+    from cockpit.cli.tables import ps_table
+    from cockpit.model import documents
+
+    async def work(controller: Controller) -> int:
+        controller.open(cluster or None)
+        failed = await controller.settle(ASK_TIMEOUT)
+        await controller.loaded(ASK_TIMEOUT)
+        jobs = [j for j in controller.snapshot().jobs if everything or not j.state.ended]
+        if as_json:
+            print_json(documents.ps_document(jobs))
+        else:
+            click.echo(ps_table(jobs))
+        for key, error in sorted(failed.items()):
+            narrate(f"{key.cluster}/{key.node} was not asked: {error.message}")
+        return (
+            int(ExitCode.UNAVAILABLE)
+            if failed and len(failed) == len(controller.node_keys())
+            else 0
+        )
+
+    ctx.exit(with_controller(ctx, work))
+
+
+@click.command()
+@cluster_option
+@json_option
+@click.argument("job")
+@click.pass_context
+def status(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, job: str) -> None:
+    """Show JOB: its state, what failed first and why, its nodes and ranks, its history.
+
+    JOB is an id, the beginning of one, or a name (the newest of that name).
+    """
+    from cockpit.cli.tables import status_text
+    from cockpit.model import documents
+
+    async def work(controller: Controller) -> None:
+        found = await find_job(controller, cluster, job)
+        if as_json:
+            fleet = controller.snapshot()
+            print_json(documents.status_document(found, fleet.nodes, time.monotonic()))
+        else:
+            click.echo(status_text(found))
+
+    with_controller(ctx, work)
+
+
+@click.command()
+@cluster_option
+@json_option
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0.0),
+    metavar="S",
+    help="Seconds between SIGTERM and SIGKILL (default: the launcher profile's).",
+)
+@click.argument("job")
+@click.pass_context
+def cancel(
+    ctx: click.Context, cluster: tuple[str, ...], as_json: bool, grace: float | None, job: str
+) -> None:
+    """End JOB on all its nodes: one SIGTERM, grace, SIGKILL, then the proof that nothing is left.
+
+    Exit code 0: proven. 75: a node could not be asked. 1: something is left; it is named.
+    """
+
+    from cockpit.model import documents
+
+    async def work(controller: Controller) -> int:
+        found = await find_job(controller, cluster, job)
+        report = await controller.cancel(
+            found.id, grace=grace, reason="cockpit cancel", say=narrate
+        )
+        if as_json:
+            print_json(documents.cancel_document(found, report.nodes, report.proven))
+        else:
+            click.echo(f"{found.name} ({found.id}): {report.proof}")
+        if report.proven:
+            return 0
+        left = any(node.left for node in report.nodes)
+        return int(ExitCode.FAILED if left else ExitCode.CONTACT_LOST)
+
+    ctx.exit(with_controller(ctx, work))
+
+
+@click.command()
+@cluster_option
+@click.option("-d", "--detach", is_flag=True, help="Return once all nodes started.")
+@click.option("-e", "--env", metavar="K=V", multiple=True, help="Value of a secret of the job.")
+@click.argument("job")
+@click.pass_context
+def restart(
+    ctx: click.Context,
+    cluster: tuple[str, ...],
+    detach: bool,
+    env: tuple[str, ...],
+    job: str,
+) -> None:
+    """Start a new attempt of JOB from the same code and plan; a running attempt is ended first."""
+    import os
+
+    from cockpit.cli.follow import Follower
+    from cockpit.cli.printer import Printer, use_utf8
+    from cockpit.profiles import parse_env
+
+    given = parse_env(env, os.environ)
+
+    async def work(controller: Controller) -> int:
+        use_utf8()
+        found = await find_job(controller, cluster, job)
+        attempt = await controller.restart(found.id, given_secrets=given, say=narrate)
+        narrate(f"attempt {attempt} of {found.name} runs")
+        if detach:
+            click.echo(found.id)
+            return 0
+        follower = Follower(
+            controller,
+            found.id,
+            Printer(as_json=False),
+            narrate,
+            cancel_on_interrupt=True,
+            contact_timeout=600.0,
+            first_attempt=attempt,
+        )
+        return await follower.follow()
+
+    ctx.exit(with_controller(ctx, work))

@@ -1,0 +1,103 @@
+"""`run --dry-run`: per node exactly what would run, before anything does. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Protocol
+
+from cockpit.launchers.plan import Plan, Request
+from cockpit.protocol import layout, macros
+from cockpit.text import clean
+
+MASK = "****"
+
+
+class PackageLike(Protocol):
+    @property
+    def digest(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def files(self) -> int: ...
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    """Names and values as the ranks will have them; a secret's value is masked."""
+    return {**plan.env, **dict.fromkeys(plan.secrets, MASK)}
+
+
+def _known(request: Request, rank: int) -> dict[str, str]:
+    """The macro values that are known before a node was asked anything."""
+    head, node = request.nodes[0], request.nodes[rank]
+    values = {
+        "node_rank": str(rank),
+        "num_nodes": str(request.max_nodes),
+        "is_head": "1" if rank == 0 else "0",
+        "attempt": "0",
+    }
+    if isinstance(request.nproc_per_node, int):
+        values["nproc_per_node"] = str(request.nproc_per_node)
+    if head.addr:
+        values["head_node_ip"] = head.addr
+    if node.addr:
+        values["node_addr"] = node.addr
+    python = node.python or request.cluster.python
+    if python:
+        values["python"] = python
+    if request.launcher.rdzv_port is not None:
+        values["rdzv_port"] = str(request.launcher.rdzv_port)
+    return values
+
+
+def _files(request: Request, package: PackageLike | None) -> list[str]:
+    if package is None:
+        return [request.working_dir]
+    return [layout.code_dir(package.digest)]
+
+
+def preview_document(request: Request, plan: Plan, package: PackageLike | None) -> dict[str, Any]:
+    """The document of `run --dry-run --json`."""
+    code = None
+    if package is not None:
+        code = {"digest": package.digest, "size": package.size, "files": package.files}
+    return {
+        "schema": 1,
+        "plan": {
+            "name": request.name,
+            "cluster": request.cluster.name,
+            "launcher": request.launcher.name,
+            "min_nodes": request.min_nodes,
+            "max_nodes": request.max_nodes,
+            "nodes": [
+                {
+                    "node": spec.name,
+                    "node_rank": rank,
+                    "argv": [macros.preview(item, _known(request, rank)) for item in plan.argv],
+                    "env": _environment(plan),
+                    "files": _files(request, package),
+                }
+                for rank, spec in enumerate(request.nodes[: request.max_nodes])
+            ],
+            "code": code,
+        },
+    }
+
+
+def preview_text(request: Request, plan: Plan, package: PackageLike | None) -> str:
+    """The same for people. `${…}` is filled in on the node when the job starts."""
+    lines = [f"job {request.name} on {request.cluster.name}, launcher {request.launcher.name}"]
+    if package is None:
+        lines.append(f"code: the nodes see {request.working_dir} themselves")
+    else:
+        lines.append(f"code: {package.files} files, {package.size} bytes, sha256 {package.digest}")
+    document = preview_document(request, plan, package)
+    for node in document["plan"]["nodes"]:
+        lines.append(f"\n{node['node']} (node rank {node['node_rank']})")
+        lines.extend(f"  {name}={shlex.quote(value)}" for name, value in node["env"].items())
+        lines.append("  " + " \\\n    ".join(_quote(item) for item in node["argv"]))
+    return "\n".join(clean(line) for line in "\n".join(lines).split("\n"))
+
+
+def _quote(item: str) -> str:
+    # A macro that is open until the start is shown as it is; everything else as a shell needs it.
+    return item if "${" in item and "'" not in item and " " not in item else shlex.quote(item)

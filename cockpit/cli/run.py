@@ -1,0 +1,184 @@
+"""`cockpit run`: launch a job from the command line and follow it to its exit code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cockpit.cli.common import load_config, narrate, print_json, run_async, silent
+from cockpit.errors import UsageError
+
+if TYPE_CHECKING:
+    from cockpit.launchers.plan import Request
+    from cockpit.packaging import Package
+    from cockpit.profiles import Config
+
+
+def _nodes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+    if value is None:
+        return None
+    return int(value) if value.isdecimal() else value
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog="The exit code is the job's own: the first failing rank's code, 128 + n for signal n, "
+    "130 when cancelled; see docs/exit-codes.md for cockpit's.",
+)
+@click.option("-c", "--cluster", metavar="NAME", help="Cluster profile (default: local).")
+@click.option("-l", "--launcher", metavar="NAME", help="Launcher profile (default: torchrun).")
+@click.option("-j", "--job", metavar="NAME", help="Job profile to start from.")
+@click.option("--nodes", metavar="N|MIN:MAX", callback=_nodes, help="Nodes; a range is elastic.")
+@click.option(
+    "--nproc-per-node", metavar="N|auto|gpu|cpu", callback=_nodes, help="Ranks on each node."
+)
+@click.option("--name", metavar="TEXT", help="Name of the job (default: the script's).")
+@click.option("-e", "--env", metavar="K=V", multiple=True, help="Environment; K takes ours.")
+@click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read K=V lines.",
+)
+@click.option(
+    "--working-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that travels and in which ranks start (default: this one).",
+)
+@click.option("--max-restarts", type=click.IntRange(0), metavar="N", help="Restarts on failure.")
+@click.option("--no-sync", is_flag=True, help="The nodes see the working directory themselves.")
+@click.option("-d", "--detach", is_flag=True, help="Print the job id once all nodes started.")
+@click.option("--dry-run", is_flag=True, help="Print what every node would run; run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines instead of prefixed text.")
+@click.option("-q", "--quiet", is_flag=True, help="No narration on stderr.")
+@click.option(
+    "--contact-timeout",
+    type=click.FloatRange(min=1.0),
+    default=600.0,
+    show_default=True,
+    metavar="S",
+    help="Leave with 75 when no node could be reached for so long; the job goes on.",
+)
+@click.option("-m", "--module", is_flag=True, help="SCRIPT is a module, as in python -m.")
+@click.option("--no-python", is_flag=True, help="SCRIPT is a command, run as it is.")
+@click.argument("script", required=False)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run(ctx: click.Context, /, **options: Any) -> None:
+    """Run SCRIPT with ARGS on the nodes of a cluster; lines appear as ranks write them.
+
+    Without any configuration: on this machine, one rank per GPU, or one.
+
+    \b
+      cockpit run train.py --epochs 3
+      cockpit run -c lab --nodes 2 --nproc-per-node 8 -- train.py --lr 1e-3
+      cockpit run -j llama --detach
+    """
+    config = load_config(ctx)
+    request, given = _request(config, options)
+    sync = request.cluster.sync and not options["no_sync"]
+    say = silent if options["quiet"] else narrate
+    package = _pack(request, say) if sync else None
+    if options["dry_run"]:
+        _dry_run(request, package, options["as_json"])
+        return
+    code = run_async(_launch(config, request, given, package, options, say))
+    ctx.exit(code)
+
+
+def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str, str]]:
+    """The request that the options ask for, and secret values that were typed."""
+    from cockpit import profiles
+    from cockpit.launchers.plan import Request
+
+    if options["module"] and options["no_python"]:
+        raise UsageError("-m and --no-python exclude each other")
+    typed: dict[str, str] = {}
+    if options["env_file"] is not None:
+        typed.update(profiles.read_env_file(options["env_file"]))
+    typed.update(profiles.parse_env(options["env"], os.environ))
+    script: str | None = options["script"]
+    args: tuple[str, ...] = options["args"]
+    what: dict[str, Any] = {}
+    profile = config.jobs.get(options["job"]) if options["job"] else None
+    if profile is not None and script is not None and not options["module"]:
+        # A job profile says what to run; words after it are further arguments.
+        what = {"args": (*profile.args, script, *args)}
+    elif script is not None:
+        key = "module" if options["module"] else "command" if options["no_python"] else "script"
+        what = {key: (script, *args) if key == "command" else script}
+        what["args"] = () if key == "command" else args
+    elif profile is None:
+        raise UsageError("there is nothing to run", "cockpit run SCRIPT [ARGS…], or -j JOBPROFILE")
+    resolved = profiles.resolve(
+        config,
+        cluster=options["cluster"],
+        launcher=options["launcher"],
+        job=options["job"],
+        nodes=options["nodes"],
+        nproc_per_node=options["nproc_per_node"],
+        name=options["name"],
+        env=typed,
+        working_dir=str(options["working_dir"]) if options["working_dir"] else None,
+        max_restarts=options["max_restarts"],
+        **what,
+    )
+    import msgspec
+
+    # Typed values of secrets are handed over as they are; nothing else remembers them.
+    return Request(**msgspec.structs.asdict(resolved)), typed
+
+
+def _pack(request: Request, say: Any) -> Package:
+    from cockpit import packaging
+
+    return packaging.pack(Path(request.working_dir), warn=say)
+
+
+def _dry_run(request: Request, package: Package | None, as_json: bool) -> None:
+    from cockpit.cli.preview import preview_document, preview_text
+    from cockpit.launchers.registry import plan
+
+    made = plan(request)
+    if as_json:
+        print_json(preview_document(request, made, package))
+    else:
+        click.echo(preview_text(request, made, package))
+
+
+async def _launch(
+    config: Config,
+    request: Request,
+    given: dict[str, str],
+    package: Package | None,
+    options: dict[str, Any],
+    say: Any,
+) -> int:
+    from cockpit.cli.follow import Follower
+    from cockpit.cli.printer import Printer, use_utf8
+    from cockpit.controller import Controller
+
+    use_utf8()
+    async with Controller(config) as controller:
+        job = await controller.launch(
+            request,
+            archive=package,
+            files=package.files if package is not None else 0,
+            given_secrets=given,
+            say=say,
+        )
+        if options["detach"]:
+            click.echo(job)
+            return 0
+        say(f"job {job} ({request.name}) started")
+        follower = Follower(
+            controller,
+            job,
+            Printer(as_json=options["as_json"]),
+            say,
+            cancel_on_interrupt=True,
+            contact_timeout=options["contact_timeout"],
+        )
+        return await follower.follow()

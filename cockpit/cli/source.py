@@ -1,0 +1,47 @@
+"""The controller as the screen wants to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cockpit.controller import CancelReport, Controller, JobLog
+from cockpit.model.merged import LogLine
+from cockpit.model.types import Fleet
+
+
+class _ScreenLog:
+    """A job's merged log, bounded per poll so that a flood never holds up a frame."""
+
+    def __init__(self, log: JobLog) -> None:
+        self._log = log
+
+    def poll(self) -> Sequence[LogLine]:
+        return self._log.poll()
+
+    def close(self) -> None:
+        self._log.close()
+
+
+class ControllerSource:
+    """Satisfies `cockpit.tui.source.Source`."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def snapshot(self) -> Fleet:
+        return self._controller.snapshot()
+
+    async def cancel(self, job_id: str) -> CancelReport:
+        return await self._controller.cancel(job_id, reason="cancelled on the screen")
+
+    async def restart(self, job_id: str) -> int:
+        return await self._controller.restart(job_id)
+
+    def log(self, job_id: str) -> _ScreenLog:
+        return _ScreenLog(self._controller.log(job_id))
+
+    def retry(self, node: str) -> None:
+        self._controller.retry(node)
+
+    async def close(self) -> None:
+        """The controller belongs to whoever opened it."""

@@ -25,9 +25,11 @@ demo: $(STAMP) ## two virtual nodes on this machine, a real distributed training
 	$(BIN)/cockpit demo $(ARGS)
 
 test: $(STAMP) ## the test suite; ARGS="-k name" picks some
+	@sh scripts/system-packages.sh
 	$(BIN)/python -m pytest $(ARGS)
 
 test-slow: $(STAMP) ## the part that takes longer
+	@sh scripts/system-packages.sh
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(STAMP) ## ruff: rules and format

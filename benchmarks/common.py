@@ -55,6 +55,17 @@ def ms(values: Sequence[float]) -> str:
     return f"{mid * 1e3:.1f} ms [{low * 1e3:.1f}–{high * 1e3:.1f}]"
 
 
+def spread(values: Sequence[float], unit: str = "") -> str:
+    """Median and range, as they are."""
+    low, mid, high = min(values), statistics.median(values), max(values)
+    return f"{mid:.3g}{unit} [{low:.3g}–{high:.3g}]"
+
+
+def note(text: str) -> None:
+    """A figure without a bar."""
+    print(f"     {text}", flush=True)
+
+
 def report(what: str, figure: float, bar: str, met: bool, detail: str = "") -> None:
     """One line: the figure, the bar, whether it is met."""
     mark = "ok  " if met else "MISS"
@@ -66,14 +77,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of one process, user and system."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(*pids: int) -> float:
+    """CPU time of these processes together, ended threads included, by their CPU clocks."""
+    # clock_getcpuclockid(3) for any process: the complement of its pid, and 2 for "scheduled".
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of one process, MB."""
+    """Resident memory of one process, shared pages included, MB."""
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

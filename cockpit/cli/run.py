@@ -128,7 +128,8 @@ def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str
     import msgspec
 
     # Typed values of secrets are handed over as they are; nothing else remembers them.
-    return Request(**msgspec.structs.asdict(resolved)), typed
+    given = {name: typed[name] for name in resolved.secrets if name in typed}
+    return Request(**msgspec.structs.asdict(resolved)), given
 
 
 def _pack(request: Request, say: Any) -> Package:

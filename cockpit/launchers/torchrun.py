@@ -22,9 +22,9 @@ ENV = {
 }
 
 RENDEZVOUS = {
-    # A node that died is missed after interval times attempts: 10 s instead of torch's 15 s.
-    # Not less, since torch compares the wall clocks of different nodes for it.
-    "keep_alive_interval": 2,
+    # A node that died is missed after interval times attempts. Not less than torch's own 15 s,
+    # since torch compares the wall clocks of different nodes for it, and a start bears 10 s.
+    "keep_alive_interval": 3,
     "keep_alive_max_attempt": 5,
 }
 LAST_CALL = 5

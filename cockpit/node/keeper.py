@@ -287,11 +287,19 @@ class Keeper:
             left=list(swept.left),
             swept=len(swept.killed) + self._past.swept,
             message=message,
+            launcher_size=self._launcher_size(),
         )
         # Nobody else can tell it: on a full disk, wait for room as long as there is a folder.
         while not self._events.flush() and os.path.isdir(self._place.path):
             self._bell.wait(_RETRY, [])
         self._events.sync()
+
+    def _launcher_size(self) -> int:
+        """Bytes of the launcher journal, final now: a reader knows what is still to come."""
+        try:
+            return os.stat(os.path.join(self._place.path, layout.LAUNCHER_EVENTS)).st_size
+        except OSError:
+            return 0
 
     def _tell_gap(self, path: str, start: int, end: int) -> None:
         self._events.write("log_gap", path=path, start=start, end=end)

@@ -68,7 +68,7 @@ def leave_command(
     False, ended: Event} for an attempt that is over. Raises RequestFailedError: invalid,
     not_found, no_space, start.
     """
-    place = _place(state_dir, request["job"], request["attempt"], request["node_rank"])
+    place = _place(state_dir, request.get("job"), request.get("attempt"), request.get("node_rank"))
     command = commands.parse(request)
     owner = claims.read_owner(place)
     if owner is None:

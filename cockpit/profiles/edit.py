@@ -7,7 +7,6 @@ and never by one that does not validate.
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import stat
 import sys
@@ -39,18 +38,18 @@ def set_value(
     set there or the file cannot be read or written; the file is as it was then.
     """
     parts = keys.split(dotted_key)
-    _check_value(value, dotted_key)
+    plain = _plain(value, dotted_key)
 
     def change(text: str) -> str:
         try:
-            return with_value(text, parts, value)
+            return with_value(text, parts, plain)
         except ValueError as error:
             raise UsageError(f"{dotted_key} cannot be set in {path}: {error}") from error
 
     def expect(data: dict[str, Any]) -> None:
         for part in parts[:-1]:
             data = data.setdefault(part, {})
-        data[parts[-1]] = copy.deepcopy(value)
+        data[parts[-1]] = plain
 
     _edit(path, change, expect, others)
 
@@ -129,17 +128,22 @@ def _refused(path: Path, problems: Sequence[Problem]) -> ConfigError:
     return ConfigError(errors or [Problem("the file cannot be changed", str(path))])
 
 
-def _check_value(value: object, dotted_key: str) -> None:
+def _plain(value: object, dotted_key: str) -> Any:
+    """A value as the parser would give it. Raises UsageError if TOML has no such thing."""
     if isinstance(value, dict):
-        for key, inner in value.items():
-            _check_value(inner, f"{dotted_key}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            _check_value(inner, dotted_key)
-    elif not isinstance(value, (str, bool, int, float)):
+        return {str(key): _plain(inner, f"{dotted_key}.{key}") for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, dotted_key) for inner in value]
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{dotted_key} cannot be set to text that is not UTF-8") from error
+    elif not isinstance(value, (bool, int, float)):
         raise UsageError(
             f"{dotted_key} cannot be set to {value!r}", "text, a number, true, false, or a list"
         )
+    return value
 
 
 def _read(path: Path) -> bytes | None:

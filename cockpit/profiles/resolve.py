@@ -16,12 +16,10 @@ import msgspec
 
 from cockpit.errors import UsageError
 from cockpit.profiles import environment, rules
+from cockpit.profiles.checking import MAX_NAME
 from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec
 from cockpit.protocol.records import SecretRef
 from cockpit.text import clean
-
-MAX_NAME = 128
-"""Characters of a job's name."""
 
 _T = TypeVar("_T")
 

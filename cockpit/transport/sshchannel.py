@@ -18,7 +18,7 @@ from cockpit.errors import LinkError
 from cockpit.text import clean
 from cockpit.transport import ssherrors
 from cockpit.transport.bootstrap import AgentStream, command
-from cockpit.transport.sshsettings import WINDOW
+from cockpit.transport.sshsettings import PACKET, WINDOW
 
 _CLOSE_GRACE = 2.0
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
@@ -53,7 +53,8 @@ class AgentChannel(asyncssh.SSHClientSession[bytes]):
             self._stream.stderr(data)
         else:
             self._stream.stdout(data)
-        self._quick_ack()
+        if len(data) < PACKET:  # after a full one more is on its way: not worth a system call
+            self._quick_ack()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -142,6 +143,7 @@ async def start_command(
             send_env=None,
             request_pty=False,
             window=WINDOW,
+            max_pktsize=PACKET,
         )
     except asyncssh.ChannelOpenError as error:
         if connection.conn.is_closed():

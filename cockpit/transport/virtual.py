@@ -8,6 +8,7 @@ key check, bootstrap, agent. GPUs of a virtual node are made up and say so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import asyncssh
 
 ADDRESS = "127.0.0.1"
+_CHUNK = 256 * 1024
 SIMULATED_GPUS = "COCKPIT_SIMULATE_GPUS"
 
 
@@ -130,10 +132,17 @@ class VirtualCluster:
             start_new_session=True,
         )
         self._children.add(child)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        feeding = asyncio.create_task(_feed(process, child.stdin))
         try:
-            await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+            await asyncio.gather(
+                _drain(child.stdout, process.stdout), _drain(child.stderr, process.stderr)
+            )
             process.exit(await child.wait())
         finally:
+            feeding.cancel()
             self._children.discard(child)
 
     async def close(self) -> None:
@@ -143,8 +152,37 @@ class VirtualCluster:
         await asyncio.gather(*(server.wait_closed() for server in self._servers))
         for child in list(self._children):
             if child.returncode is None:
-                child.send_signal(signal.SIGHUP)
+                # Not child.send_signal: it reaps behind asyncio's back. The pid is safe to use,
+                # since nobody but asyncio has waited for it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGHUP)
                 await child.wait()
+
+
+async def _feed(process: asyncssh.SSHServerProcess[bytes], target: asyncio.StreamWriter) -> None:
+    """Carry the client's bytes into a command; its end, or a lost connection, closes stdin."""
+    try:
+        while data := await process.stdin.read(_CHUNK):
+            target.write(data)
+            await target.drain()
+    except OSError:
+        # The command went away, or the connection broke: both end its input.
+        return
+    finally:
+        target.close()
+
+
+async def _drain(source: asyncio.StreamReader, target: asyncssh.SSHWriter[bytes]) -> None:
+    """Carry a command's output to the client for as long as there is one."""
+    connected = True
+    while data := await source.read(_CHUNK):
+        if not connected:
+            continue
+        try:
+            target.write(data)
+            await target.drain()
+        except OSError:
+            connected = False
 
 
 def _write_private(path: Path, content: bytes) -> None:

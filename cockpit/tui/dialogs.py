@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
@@ -54,7 +55,7 @@ class ConfirmDialog(ModalScreen[bool]):
                 yield Static(content("\n".join(order.text)))
             if order.typed:
                 yield Static(content(f"Type the name of the job, {order.typed}, to go on:"))
-                yield Input(id="typed", compact=True)
+                yield Input(id="typed", compact=True, select_on_focus=False)
             with Horizontal(classes="buttons"):
                 yield Button("Do nothing", id="no", compact=True)
                 yield Button(
@@ -69,6 +70,15 @@ class ConfirmDialog(ModalScreen[bool]):
         for box in self.query(Input):
             box.cursor_blink = False
         self.query_one("#no").focus()
+
+    def on_key(self, event: Key) -> None:
+        """Letters go where they are asked for, though the focus starts on the safe answer."""
+        box = next(iter(self.query(Input)), None)
+        if box is None or box.has_focus or not event.is_printable or event.key == "space":
+            return
+        event.stop()
+        box.focus()
+        box.insert_text_at_cursor(event.character or "")
 
     def _confirmed(self) -> bool:
         return all(box.value.strip() == self._order.typed for box in self.query(Input))

@@ -55,7 +55,7 @@ def test_torchrun_is_started_like_this() -> None:
         "--rdzv-endpoint=${head_node_ip}:${rdzv_port}",
         "--rdzv-id=${job}.${attempt}",
         "--rdzv-conf=is_host=${is_head},join_timeout=600,"
-        "keep_alive_interval=2,keep_alive_max_attempt=5",
+        "keep_alive_interval=3,keep_alive_max_attempt=5",
         "--local-addr=${node_addr}",
         "--max-restarts=3",
         "--monitor-interval=0.1",

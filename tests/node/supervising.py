@@ -121,7 +121,7 @@ class Attempt:
     def kill_supervisor(self) -> None:
         (supervisor,) = supervisors(self.place.job)
         processes.send_signal(supervisor, signal.SIGKILL)
-        eventually(lambda: not supervisors(self.place.job), "the supervisor's death")
+        eventually(lambda: not processes.is_alive(supervisor), "the supervisor's death")
 
     def scan(self) -> list[processes.Process]:
         return processes.scan(self.place.job)

@@ -71,6 +71,7 @@ def changed(file: Path) -> list[str]:
         ("launchers.ddp.grace", 1.5, ["grace = 1.5"]),
         ("launchers.ddp.env.N", "1", ['env = {N = "1"}']),
         ("launchers.ddp.rdzv_conf", {"read_timeout": 5}, ["rdzv_conf = {read_timeout = 5}"]),
+        ("jobs.j.args", ("x",), ['args = ["x"]']),
         ("jobs.j.args", ["-x", 'a "b"'], ['args = ["-x", "a \\"b\\""]']),
         ("launchers.new", {"max_restarts": 1}, ["[launchers.new]", "max_restarts = 1"]),
         ("launchers.new.max_restarts", 1, ["[launchers.new]", "max_restarts = 1"]),
@@ -171,7 +172,7 @@ def test_a_key_that_is_none_is_refused(file: Path, key: str) -> None:
 
 
 def test_a_value_that_toml_does_not_have_is_refused(file: Path) -> None:
-    for value in (None, [None], {"a": object()}):
+    for value in (None, [None], {"a": object()}, "\udcff"):
         with pytest.raises(UsageError, match="cannot be set"):
             set_value(file, "jobs.j.env", value)
 

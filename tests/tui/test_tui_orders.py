@@ -100,6 +100,14 @@ async def test_a_job_on_more_nodes_needs_its_name_typed(opened: Opener) -> None:
         assert screen.source.orders == [("cancel", LLAMA)]
 
 
+async def test_letters_typed_at_once_go_to_the_name(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        await screen.press("2", "ctrl+d", *"llama")
+        assert screen.app.screen.query_one(Input).value == "llama"
+        await screen.press("enter")
+        assert screen.source.orders == [("cancel", LLAMA)]
+
+
 async def _cancel(screen: Screen) -> None:
     await screen.press("2", "ctrl+d")
     screen.app.screen.query_one(Input).focus()

@@ -1,0 +1,107 @@
+"""The full-screen cockpit in a real terminal (tmux), on a job that runs on two real sshds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.lab import REPO, Lab, until
+
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(150)]
+
+
+class Terminal:
+    """One tmux server with one window; keys in, the visible screen out."""
+
+    def __init__(self, lab: Lab, command: str, columns: int = 120, rows: int = 36) -> None:
+        tmux = shutil.which("tmux")
+        if tmux is None:
+            pytest.fail("tmux is not installed; the screen is tested in a real terminal")
+        self._tmux = [tmux, "-L", f"cockpit-{uuid.uuid4().hex[:12]}", "-f", "/dev/null"]
+        self._run(
+            "new-session", "-d", "-s", "main", "-x", str(columns), "-y", str(rows), command,
+            environ=lab.environ(TERM="xterm-256color", LC_ALL="C.UTF-8"),
+        )  # fmt: skip
+
+    def _run(self, *words: str, environ: dict[str, str] | None = None) -> str:
+        done = subprocess.run([*self._tmux, *words], capture_output=True, text=True, env=environ)
+        return done.stdout
+
+    def press(self, *keys: str) -> None:
+        self._run("send-keys", "-t", "main", *keys)
+
+    def type(self, text: str) -> None:
+        self._run("send-keys", "-t", "main", "-l", text)
+
+    def screen(self) -> str:
+        return self._run("capture-pane", "-p", "-t", "main")
+
+    def shows(self, *words: str, timeout: float = 40.0) -> str:
+        """Wait until all words are on the screen; the screen."""
+        screen = ""
+
+        def there() -> bool:
+            nonlocal screen
+            screen = self.screen()
+            return all(word in screen for word in words)
+
+        try:
+            until(there, timeout)
+        except AssertionError:
+            raise AssertionError(f"{words} did not appear on:\n{screen}") from None
+        return screen
+
+    def close(self) -> None:
+        self._run("kill-server")
+
+
+@pytest.fixture
+def terminal(lab: Lab) -> Iterator[Terminal]:
+    shell = f"{sys.executable} -m cockpit; echo left with $?; sleep 60"
+    opened = Terminal(lab, f"cd {lab.code} && PYTHONPATH={REPO} {shell}")
+    yield opened
+    opened.close()
+
+
+def test_a_person_sees_a_job_cancels_it_and_gets_the_proof(lab: Lab, terminal: Terminal) -> None:
+    lab.script(
+        "import time\n"
+        "for n in range(100000):\n"
+        "    print('[rank0] \\x1b]0;owned\\x07 step', n, '[/data/x]', flush=True)\n"
+        "    time.sleep(0.2)\n"
+    )
+    done = lab.run(
+        "run", "-c", "lab", "-l", "plain", "--nodes", "2", "--detach", "--name", "seen", "train.py"
+    )
+    assert done.returncode == 0, done.stderr
+    job = done.stdout.strip()
+    terminal.shows("node0", "node1", "3/3 nodes live", "seen")
+    terminal.press("2")
+    terminal.shows("running", "seen", job)
+    terminal.press("Enter")
+    terminal.shows("no failure", "launcher", "[rank0]  step", "[/data/x]")
+    terminal.press("C-d")
+    terminal.shows("Cancel seen?", "node0", "node1", "Do nothing")
+    terminal.type("seen")
+    terminal.press("Enter")
+    terminal.shows("cancelled", "nothing of it is left on 2 of 2 nodes")
+    assert lab.processes(job) == []
+    terminal.press("Enter")
+    until(lambda: "nothing left" not in terminal.screen())
+    terminal.press("q")
+    terminal.shows("left with 0")
+
+
+def test_quitting_touches_no_job_and_says_so(lab: Lab, terminal: Terminal) -> None:
+    lab.script("import time\ntime.sleep(600)\n")
+    job = lab.run("run", "-c", "lab", "-l", "plain", "--detach", "train.py").stdout.strip()
+    terminal.shows("train", "3/3 nodes live")
+    terminal.press("q")
+    terminal.shows("left with 0", f"cockpit attach {job}")
+    assert lab.status(job)["state"] in ("starting", "running")
+    assert lab.run("cancel", job).returncode == 0

@@ -3,8 +3,8 @@
 python benchmarks/bench_throughput.py
 
 All move the same file over the same sshd onto the same disk, in turn; cockpit and `ssh` with
-aes128-gcm, `scp` as it is and, for the record, with aes128-gcm too. The link is open beforehand, as it is in a running cockpit, so what `ssh host true` takes is taken off
-the time of the others.
+aes128-gcm, `scp` as it is and, for the record, with aes128-gcm too. The link is open beforehand, as
+it is in a running cockpit, so what `ssh host true` takes is taken off the time of the others.
 """
 
 from __future__ import annotations

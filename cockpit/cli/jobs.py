@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cockpit.cli.common import narrate, print_json, with_controller
-from cockpit.errors import ExitCode
+from cockpit.errors import ExitCode, JobNotFound
 
 if TYPE_CHECKING:
     from cockpit.controller import Controller
     from cockpit.model.types import Job
 
 ASK_TIMEOUT = 20.0
+SAMPLE_TIMEOUT = 5.0
 
 
 def cluster_option(command: Any) -> Any:
@@ -48,6 +49,10 @@ def ps(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, everything: 
         failed = await controller.settle(ASK_TIMEOUT)
         await controller.loaded(ASK_TIMEOUT)
         jobs = [j for j in controller.snapshot().jobs if everything or not j.state.ended]
+        past = [seen.job for seen in controller.remembered()] if everything and not cluster else []
+        if past:
+            jobs = sorted([*jobs, *past], key=lambda job: -job.created_at)
+            narrate(f"{len(past)} jobs are shown as last seen: no node that was asked has them")
         if as_json:
             print_json(documents.ps_document(jobs))
         else:
@@ -61,6 +66,18 @@ def ps(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, everything: 
         )
 
     ctx.exit(with_controller(ctx, work))
+
+
+def _last_seen(controller: Controller, reference: str) -> Job:
+    """A job as this machine remembers it. Raises JobNotFound."""
+    from cockpit.cli.tables import moment_text
+    from cockpit.model.find import find
+
+    past = controller.remembered()
+    found = find(reference, [seen.job for seen in past])
+    at = next(seen.seen_at for seen in past if seen.job is found)
+    narrate(f"as last seen at {moment_text(at)}: no node that was asked knows it now")
+    return found
 
 
 @click.command()
@@ -77,14 +94,21 @@ def status(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, job: str
     from cockpit.model import documents
 
     async def work(controller: Controller) -> None:
-        found = await find_job(controller, cluster, job)
+        try:
+            found = await find_job(controller, cluster, job)
+        except JobNotFound as error:
+            try:
+                found = _last_seen(controller, job)
+            except JobNotFound:
+                raise error from None
         if as_json:
+            await controller.sampled(SAMPLE_TIMEOUT)
             fleet = controller.snapshot()
             print_json(documents.status_document(found, fleet.nodes, time.monotonic()))
         else:
             click.echo(status_text(found))
 
-    with_controller(ctx, work)
+    with_controller(ctx, work, telemetry=as_json)
 
 
 @click.command()

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cockpit.cli.common import narrate, print_json, with_controller
-from cockpit.cli.jobs import ASK_TIMEOUT, cluster_option, json_option
+from cockpit.cli.jobs import ASK_TIMEOUT, SAMPLE_TIMEOUT, cluster_option, json_option
 from cockpit.errors import CockpitError, ExitCode
 
 if TYPE_CHECKING:
     from cockpit.controller import Controller
-
-SAMPLE_TIMEOUT = 5.0
 
 
 @click.command()

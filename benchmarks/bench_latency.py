@@ -24,7 +24,8 @@ from common import cpu_seconds, ms, note, percentile, report, resident_mb, sprea
 from lab import Lab, Sink, lab, until, writing
 from writer import LINE, stamps
 
-from cockpit.controller.core import LISTING_INTERVAL, TELEMETRY_INTERVAL, Controller
+from cockpit.controller.core import Controller
+from cockpit.controller.sessions import LISTING_INTERVAL, TELEMETRY_INTERVAL
 from cockpit.launchers.plan import Request
 from cockpit.model.mirror import MirrorStore, MirrorStream, StreamKey
 from cockpit.profiles.types import Config, Launcher
@@ -245,7 +246,7 @@ async def idle() -> None:
             )
             job = await controller.launch(request, archive=None)
             log = controller.log(job)
-            link = next(iter(controller._links.values()))
+            link = next(iter(controller._sessions.links.values()))
             for number in range(8):
                 path = host.file(node, f"{number}.out", b"a line\n")
                 link.follow(host.relative(node, path), 0, Sink(), index=True)

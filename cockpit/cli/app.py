@@ -110,7 +110,10 @@ def tell(error: CockpitError) -> None:
 def run() -> NoReturn:
     """Run the command line and leave with its exit code."""
     try:
-        code = cli.main(standalone_mode=False)
+        # Not cli.main(): it turns a closed stdout into exit code 1, which is a failed job's.
+        with cli.make_context("cockpit", sys.argv[1:]) as ctx:
+            cli.invoke(ctx)
+        code = 0
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.UsageError as error:

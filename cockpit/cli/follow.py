@@ -58,6 +58,9 @@ class Follower:
         log = self._controller.log(self._id, from_start=True, first_attempt=self._first_attempt)
         try:
             return await self._until_end(log)
+        except BrokenPipeError:
+            self._say(f"stdout was closed; the job goes on. `cockpit attach {self._id}` shows it")
+            raise
         finally:
             log.close()
             for number in (*handled, signal.SIGHUP):

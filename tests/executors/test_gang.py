@@ -1,0 +1,233 @@
+"""Gang start against fake nodes: everywhere together, or nowhere, with a reason per node."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from cockpit.errors import LinkError, NodeError, StartError
+from cockpit.executors.direct import Gang, Place
+from cockpit.profiles.types import NodeSpec
+from cockpit.protocol.records import JobRecord
+from cockpit.transport.fake import FakeFailure, FakeNode, FakeRequest, FakeTransport
+from cockpit.transport.link import NodeLink
+
+FACTS = {
+    "python": "/usr/bin/python3",
+    "python_version": "3.11.7",
+    "torch": "2.13.0",
+    "gpus": 0,
+    "cpus": 8,
+    "disk_free": 10**12,
+    "simulated": False,
+}
+
+
+class Machine:
+    """A fake node that keeps a list of what was asked of it."""
+
+    def __init__(self, name: str, *, skew: float = 0.0, **answers: Any) -> None:
+        self.name = name
+        self.did: list[str] = []
+        self.records: list[Mapping[str, Any]] = []
+        self.commands: list[Mapping[str, Any]] = []
+        self.uploaded = b""
+        self._answers = answers
+        ops = ("facts", "preflight", "has_code", "put_code", "free_port", "prepare", "command")
+        self.node = FakeNode(
+            name, dict.fromkeys(ops, self._handle), wall=lambda: time.time() + skew
+        )
+        self.link = NodeLink(name, FakeTransport(self.node))
+
+    async def _handle(self, request: FakeRequest) -> Mapping[str, Any] | None:
+        self.did.append(request.op if request.op != "command" else str(request.args["do"]))
+        answer = self._answers.get(request.op)
+        if isinstance(answer, FakeFailure):
+            raise answer
+        if request.op == "facts":
+            return {**FACTS, **(answer or {})}
+        if request.op == "preflight":
+            return {"checks": answer or []}
+        if request.op == "has_code":
+            return {"present": bool(answer)}
+        if request.op == "put_code":
+            request.reply({"present": False})
+            self.uploaded = b"".join([chunk async for chunk in request.uploaded()])
+            request.end({"files": 1, "bytes": len(self.uploaded)})
+            return None
+        if request.op == "free_port":
+            return {"port": 23456}
+        if request.op == "prepare":
+            self.records.append(request.args["record"])
+            return {"claimed": True, "supervisor": {"pid": 1, "start_ticks": 1, "boot_id": "b"}}
+        self.commands.append(request.args)
+        return {"accepted": True}
+
+
+class Code:
+    digest = "ab" * 32
+    size = 6
+
+    def chunks(self) -> Iterable[bytes]:
+        return [b"abc", b"def"]
+
+
+def job(least: int, most: int, **changes: Any) -> JobRecord:
+    fields: dict[str, Any] = {
+        "id": "0123456789ab",
+        "name": "train",
+        "created_at": 0.0,
+        "created_by": "ada@desk",
+        "cluster": "lab",
+        "launcher": "torchrun",
+        "kind": "torchrun",
+        "min_nodes": least,
+        "max_nodes": most,
+        "nproc_per_node": 2,
+        "command": ("train.py",),
+        "argv": ("${python}", "train.py"),
+        "env": {},
+        "secrets": {},
+        "working_dir": "/code",
+        "code": None,
+        "max_restarts": 0,
+        "grace": 3.0,
+        **changes,
+    }
+    return JobRecord(**fields)
+
+
+@pytest.fixture
+async def started() -> AsyncIterator[list[Machine]]:
+    machines: list[Machine] = []
+    yield machines
+    await asyncio.gather(*(machine.link.close() for machine in machines))
+
+
+async def places(started: list[Machine], *machines: Machine) -> list[Place]:
+    started.extend(machines)
+    for machine in machines:
+        await machine.link.start()
+    return [
+        Place(spec=NodeSpec(name=m.name, host=m.name, addr=f"10.0.0.{n}"), link=m.link)
+        for n, m in enumerate(machines)
+    ]
+
+
+def gang(record: JobRecord, *, archive: Any = None, said: list[str] | None = None) -> Gang:
+    return Gang(
+        record,
+        0,
+        by="ada@desk",
+        secrets={},
+        archive=archive,
+        say=(said if said is not None else []).append,
+        connect_timeout=5.0,
+    )
+
+
+async def test_every_node_is_claimed_before_any_gets_its_go(started: list[Machine]) -> None:
+    a, b = Machine("a"), Machine("b")
+    result = await gang(job(2, 2), archive=Code()).start(await places(started, a, b))
+    assert [member.name for member in result.members] == ["a", "b"]
+    assert a.uploaded == b.uploaded == b"abcdef"
+    for machine in (a, b):
+        assert machine.did[-2:] == ["prepare", "go"]
+    macros = [machine.records[0]["macros"] for machine in (a, b)]
+    assert [m["node_rank"] for m in macros] == ["0", "1"]
+    assert [m["is_head"] for m in macros] == ["1", "0"]
+    assert {m["head_node_ip"] for m in macros} == {"10.0.0.0"}
+    assert {m["rdzv_port"] for m in macros} == {"23456"}
+
+
+async def test_code_that_a_node_has_is_not_sent_again(started: list[Machine]) -> None:
+    a = Machine("a", has_code=True)
+    await gang(job(1, 1), archive=Code()).start(await places(started, a))
+    assert "put_code" not in a.did
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"facts": {"python": ""}}, "no Python"),
+        ({"facts": {"torch": ""}}, "has no torch"),
+        ({"preflight": [{"level": "crit", "message": "disk full", "hint": ""}]}, "disk full"),
+        ({"put_code": FakeFailure("no_space", "no space left")}, "no space left"),
+    ],
+)
+async def test_one_node_that_cannot_take_part_means_no_claim_anywhere(
+    started: list[Machine], broken: dict[str, Any], words: str
+) -> None:
+    a, b = Machine("a"), Machine("b", **broken)
+    with pytest.raises(StartError) as caught:
+        await gang(job(2, 2), archive=Code()).start(await places(started, a, b))
+    assert list(caught.value.reasons) == ["b"]
+    assert words in caught.value.reasons["b"].message
+    assert "prepare" not in a.did + b.did
+
+
+async def test_a_claim_that_fails_withdraws_the_others(started: list[Machine]) -> None:
+    a, b, c = Machine("a"), Machine("b", prepare=FakeFailure("start", "no fork")), Machine("c")
+    with pytest.raises(StartError) as caught:
+        await gang(job(3, 3)).start(await places(started, a, b, c))
+    assert set(caught.value.reasons) == {"b"}
+    assert a.did[-1] == c.did[-1] == "withdraw"
+    assert "go" not in a.did + b.did + c.did
+
+
+async def test_a_go_that_does_not_arrive_ends_what_had_started(started: list[Machine]) -> None:
+    a, b = Machine("a"), Machine("b", command=FakeFailure("gone", "no supervisor"))
+    with pytest.raises(StartError):
+        await gang(job(2, 2)).start(await places(started, a, b))
+    assert a.did[-2:] == ["go", "cancel"]
+
+
+async def test_an_attempt_that_is_claimed_on_the_head_is_left_alone(
+    started: list[Machine],
+) -> None:
+    a, b = Machine("a", prepare=FakeFailure("already_claimed", "by bob")), Machine("b")
+    with pytest.raises(NodeError) as caught:
+        await gang(job(2, 2)).start(await places(started, a, b))
+    assert caught.value.code == "already_claimed"
+    assert "prepare" not in b.did
+
+
+async def test_an_elastic_job_starts_with_its_minimum_and_takes_in_the_rest(
+    started: list[Machine],
+) -> None:
+    a, b, c = Machine("a"), Machine("b"), Machine("c")
+    c.node.refuse = LinkError("switched off")
+    record = job(2, 3)
+    running = gang(record, archive=Code())
+    seats = await places(started, a, b, c)
+    result = await running.start(seats)
+    assert [member.name for member in result.members] == ["a", "b"]
+    assert "switched off" in result.absent["c"].message
+    c.node.refuse = None
+    c.link.retry()
+    await c.link.ready(5.0)
+    member = await running.join(seats[2], result.members, result.port)
+    assert (member.node_rank, member.name) == (2, "c")
+    assert c.uploaded == b"abcdef"
+    assert c.records[0]["macros"]["is_head"] == "0"
+    assert c.did[-1] == "go"
+
+
+async def test_a_clock_that_is_off_is_refused_and_named(started: list[Machine]) -> None:
+    machines = [Machine("a"), Machine("b", skew=-42.0), Machine("c")]
+    with pytest.raises(StartError) as caught:
+        await gang(job(3, 3)).start(await places(started, *machines))
+    assert "42 s behind" in caught.value.reasons["b"].message
+
+
+async def test_a_warning_of_the_preflight_is_told_and_stops_nothing(
+    started: list[Machine],
+) -> None:
+    said: list[str] = []
+    a = Machine("a", preflight=[{"level": "warn", "message": "little space", "hint": ""}])
+    await gang(job(1, 1), said=said).start(await places(started, a))
+    assert said == ["a: little space"]

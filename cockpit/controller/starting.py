@@ -18,7 +18,7 @@ from cockpit.errors import CockpitError, NodeError, StartError
 from cockpit.executors.direct import Archive, Gang, Place, Say, Started
 from cockpit.model.types import Job, JobNode, NodeState
 from cockpit.profiles.types import Cluster, NodeSpec
-from cockpit.protocol.records import JobRecord, Member
+from cockpit.protocol.records import AttemptRecord, JobRecord
 from cockpit.tasks import Tasks
 
 JOIN_INTERVAL = 2.0
@@ -72,24 +72,24 @@ class Starter:
             for spec in attempt.candidates
         ]
         started = await gang.start(places)
-        for member, place in zip(started.members, started.places, strict=True):
-            self._sit(attempt, member, place)
+        for plan, place in zip(started.records, started.places, strict=True):
+            self._sit(attempt, plan, place)
         for name, error in started.absent.items():
             say(f"{name} is not there yet: {error.message}")
-        await self._all_started(attempt, started.members)
-        used = {member.name for member in started.members}
+        await self._all_started(attempt, [plan.node_rank for plan in started.records])
+        used = {place.spec.name for place in started.places}
         waiting = [place for place in places if place.spec.name not in used]
         if waiting and len(used) < record.max_nodes:
             self._tasks.start(
                 self._take_in(gang, attempt, started, waiting, say), f"joining {record.id}"
             )
 
-    def _sit(self, attempt: Attempt, member: Member, place: Place) -> None:
+    def _sit(self, attempt: Attempt, plan: AttemptRecord, place: Place) -> None:
         key = NodeKey(attempt.cluster.name, place.spec.name)
-        seat = Seat(attempt.number, member.node_rank, key, place.link)
-        self._sessions.tracker.started(attempt.record, seat)
+        seat = Seat(attempt.number, plan.node_rank, key, place.link)
+        self._sessions.tracker.started(attempt.record, plan, seat)
 
-    async def _all_started(self, attempt: Attempt, members: Sequence[Member]) -> None:
+    async def _all_started(self, attempt: Attempt, node_ranks: Sequence[int]) -> None:
         """Wait for every node; give up everywhere if one cannot execute the launcher process.
 
         A node whose link drops meanwhile is not waited for: its supervisor starts it anyway.
@@ -99,7 +99,7 @@ class Starter:
             job = self._sessions.job(job_id)
             if job.attempt == attempt.number:
                 nodes = {node.node_rank: node for node in job.nodes}
-                seen = [nodes.get(member.node_rank) for member in members]
+                seen = [nodes.get(node_rank) for node_rank in node_ranks]
                 failed = {
                     node.name: NodeError("start", _start_failure(node.name, job))
                     for node in seen
@@ -127,9 +127,10 @@ class Starter:
     ) -> None:
         """Let absent nodes join a running elastic attempt as they become reachable."""
         most = attempt.record.max_nodes
-        present, absent = list(started.members), list(waiting)
+        planned, absent = list(started.records[0].members), list(waiting)
+        running = len(started.records)
         told: dict[str, str] = {}
-        while absent and len(present) < most:
+        while absent and running < most:
             await asyncio.sleep(JOIN_INTERVAL)
             job = self._sessions.job(attempt.record.id)
             if job.state.ended or job.attempt != attempt.number or job.cancelled_by:
@@ -137,19 +138,19 @@ class Starter:
             for place in list(absent):
                 name = place.spec.name
                 place.link.retry()
-                if not online(place.link.link.state) or len(present) >= most:
+                if not online(place.link.link.state) or running >= most:
                     continue
                 try:
-                    member = await gang.join(place, present, started.port)
+                    plan = await gang.join(place, planned, started.port)
                 except CockpitError as error:
                     if told.get(name) != error.message:
                         told[name] = error.message
                         say(f"{name} cannot join yet: {error.message}")
                     continue
-                present.append(member)
+                planned, running = list(plan.members), running + 1
                 absent.remove(place)
-                say(f"{name} joins as node rank {member.node_rank}")
-                self._sit(attempt, member, place)
+                say(f"{name} joins as node rank {plan.node_rank}")
+                self._sit(attempt, plan, place)
 
 
 def _never_ran(node: JobNode) -> bool:

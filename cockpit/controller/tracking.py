@@ -155,11 +155,11 @@ class TrackedJob:
                         )
                     )
 
-    def take_seat(self, seat: Seat, plan: dict[str, Any] | None, ended: bool) -> None:
+    def take_seat(self, seat: Seat, plan: records.AttemptRecord | None, ended: bool) -> None:
         """Follow an attempt's journals on a node; does nothing when that is done already."""
         where = (seat.attempt, seat.node_rank)
         if plan is not None:
-            self.model.plan(records.attempt_record(plan))
+            self.model.plan(plan)
         if where in self.seats:
             # Nodes that share a state folder list each other's attempts: keep the owner's link.
             if seat.key.node == self._owner(where):
@@ -218,12 +218,12 @@ class Tracker:
             if tracked.cluster == key.cluster and now - tracked.record.created_at > CLAIM_TIME:
                 tracked.check_absent(key)
 
-    def started(self, record: records.JobRecord, seat: Seat) -> None:
+    def started(self, record: records.JobRecord, plan: records.AttemptRecord, seat: Seat) -> None:
         """Take in an attempt that this controller has just started, before any listing says so."""
         tracked = self.jobs.get(record.id)
         if tracked is None:
             tracked = self.jobs[record.id] = TrackedJob(record, self._on_change)
-        tracked.take_seat(seat, None, ended=False)
+        tracked.take_seat(seat, plan, ended=False)
 
     def forget(self, job: str) -> None:
         """The job was removed from its nodes."""
@@ -249,7 +249,9 @@ class Tracker:
         for attempt in entry["attempts"]:
             seat = Seat(int(attempt["attempt"]), int(attempt["node_rank"]), key, link)
             newest = attempt.get("events") or {}
-            tracked.take_seat(seat, attempt.get("plan"), newest.get("kind") == "ended")
+            plan = attempt.get("plan")
+            known = records.attempt_record(plan) if plan else None
+            tracked.take_seat(seat, known, newest.get("kind") == "ended")
 
 
 def _ended(entry: dict[str, Any]) -> bool:

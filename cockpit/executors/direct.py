@@ -61,9 +61,9 @@ class _Ready(msgspec.Struct, frozen=True, kw_only=True):
 class Started(msgspec.Struct, frozen=True, kw_only=True):
     """What a start made. `absent` are candidates of an elastic job that were not ready, and why."""
 
-    members: tuple[Member, ...]
+    records: tuple[AttemptRecord, ...]
     places: tuple[Place, ...]
-    """In the order of `members`."""
+    """In the order of `records`."""
     port: int
     absent: dict[str, CockpitError] = {}
 
@@ -127,7 +127,7 @@ class Gang:
         port = await self._free_port(ready[0])
         # Node rank 0 is claimed first: it decides between controllers that start at once.
         try:
-            await self._prepare(ready[0], members[0], members, port)
+            head = await self._prepare(ready[0], members[0], members, port)
         except NodeError as error:
             if error.code == "already_claimed":
                 raise
@@ -137,36 +137,39 @@ class Gang:
         pairs = list(zip(ready[1:], members[1:], strict=True))
         by_name = {member.name: (item, member) for item, member in pairs}
 
-        async def claim(place: Place) -> Member:
+        async def claim(place: Place) -> AttemptRecord:
             item, member = by_name[place.spec.name]
-            await self._prepare(item, member, members, port)
-            return member
+            return await self._prepare(item, member, members, port)
 
         claimed, refused = await _everywhere([item.place for item, _ in pairs], claim)
-        alive = (members[0], *claimed)
+        records = (head, *claimed)
+        alive = tuple(members[record.node_rank] for record in records)
         place_of = {member.name: item.place for item, member in zip(ready, members, strict=True)}
         if len(alive) < job.min_nodes:
             await self._withdraw(alive, place_of, "another node could not be prepared")
             raise self._start_error({**failed, **refused})
         await self._go(alive, place_of)
         return Started(
-            members=alive,
+            records=records,
             places=tuple(place_of[member.name] for member in alive),
             port=port,
             absent={**failed, **refused},
         )
 
-    async def join(self, place: Place, members: Sequence[Member], port: int) -> Member:
-        """Start this attempt on one more node of an elastic job that already runs."""
+    async def join(self, place: Place, members: Sequence[Member], port: int) -> AttemptRecord:
+        """Start this attempt on one more node of an elastic job that already runs.
+
+        `members`: all that were planned so far, node rank 0 first.
+        """
         ready, failed = await self._make_ready([place], 1)
         if failed:
             raise failed[place.spec.name]
         rank = max(member.node_rank for member in members) + 1
         spec = place.spec
         member = Member(rank, spec.name, spec.host, ready[0].addr)
-        await self._prepare(ready[0], member, (*members, member), port)
+        record = await self._prepare(ready[0], member, (*members, member), port)
         await self._go((member,), {member.name: place})
-        return member
+        return record
 
     async def _make_ready(
         self, candidates: Sequence[Place], minimum: int
@@ -244,7 +247,7 @@ class Gang:
 
     async def _prepare(
         self, item: _Ready, member: Member, members: Sequence[Member], port: int
-    ) -> None:
+    ) -> AttemptRecord:
         record = AttemptRecord(
             job=self._job.id,
             attempt=self._attempt,
@@ -271,6 +274,7 @@ class Gang:
             record=to_builtins(record),
             secrets=self._secrets,
         )
+        return record
 
     async def _command(self, link: NodeLink, member: Member, do: str, **more: Any) -> None:
         await link.request(

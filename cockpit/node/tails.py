@@ -13,7 +13,7 @@ from typing import Protocol
 from cockpit.node import inotify
 from cockpit.node.loop import Loop, Timer
 
-BURST = 0.04
+BURST = 0.045
 """Seconds between two rounds of small reads."""
 POLL = 0.05
 """Seconds between looks at files whose changes the kernel does not report."""

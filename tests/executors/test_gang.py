@@ -133,7 +133,7 @@ def gang(record: JobRecord, *, archive: Any = None, said: list[str] | None = Non
 async def test_every_node_is_claimed_before_any_gets_its_go(started: list[Machine]) -> None:
     a, b = Machine("a"), Machine("b")
     result = await gang(job(2, 2), archive=Code()).start(await places(started, a, b))
-    assert [member.name for member in result.members] == ["a", "b"]
+    assert [place.spec.name for place in result.places] == ["a", "b"]
     assert a.uploaded == b.uploaded == b"abcdef"
     for machine in (a, b):
         assert machine.did[-2:] == ["prepare", "go"]
@@ -205,13 +205,13 @@ async def test_an_elastic_job_starts_with_its_minimum_and_takes_in_the_rest(
     running = gang(record, archive=Code())
     seats = await places(started, a, b, c)
     result = await running.start(seats)
-    assert [member.name for member in result.members] == ["a", "b"]
+    assert [place.spec.name for place in result.places] == ["a", "b"]
     assert "switched off" in result.absent["c"].message
     c.node.refuse = None
     c.link.retry()
     await c.link.ready(5.0)
-    member = await running.join(seats[2], result.members, result.port)
-    assert (member.node_rank, member.name) == (2, "c")
+    plan = await running.join(seats[2], result.records[0].members, result.port)
+    assert (plan.node_rank, plan.members[2].name) == (2, "c")
     assert c.uploaded == b"abcdef"
     assert c.records[0]["macros"]["is_head"] == "0"
     assert c.did[-1] == "go"

@@ -49,6 +49,10 @@ class CockpitError(Exception):
         self.message = message
         self.hint = hint
 
+    def add_hint(self, hint: str) -> None:
+        """Say one more thing to do; goes before what was said already."""
+        self.hint = f"{hint}; {self.hint}" if self.hint else hint
+
     def __str__(self) -> str:
         return self.message
 

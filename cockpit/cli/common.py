@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +61,19 @@ def run_async(main: Coroutine[Any, Any, _T]) -> _T:
         raise click.Abort from None
     except KeyboardInterrupt:
         raise click.Abort from None
+
+
+@contextlib.contextmanager
+def on_signals(handler: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Call `handler` on the running loop when one of these signals arrives."""
+    loop = asyncio.get_running_loop()
+    for number in numbers:
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def with_controller(

@@ -11,9 +11,10 @@ import signal
 import time
 from collections.abc import Callable
 
+from cockpit.cli.common import on_signals
 from cockpit.cli.printer import Printer
 from cockpit.cli.tables import describe
-from cockpit.controller import Controller, JobLog
+from cockpit.controller import CancelReport, Controller, JobLog
 from cockpit.errors import ContactLost, ExitCode
 from cockpit.model.types import Job, JobState, LinkState
 
@@ -45,39 +46,38 @@ class Follower:
         self._told: set[tuple[object, ...]] = set()
         self._links: dict[str, LinkState] = {}
         self._leave = asyncio.Event()
-        self._cancelling: asyncio.Task[None] | None = None
+        self._cancelling: asyncio.Future[CancelReport] | None = None
+        self._told_nodes: set[str] = set()
         self._silent_since: float | None = None
 
     async def follow(self) -> int:
         """Until the job ended and every line was printed, or the person left. The exit code."""
-        loop = asyncio.get_running_loop()
-        handled = (signal.SIGINT, signal.SIGTERM)
-        for number in handled:
-            loop.add_signal_handler(number, self._interrupted)
-        loop.add_signal_handler(signal.SIGHUP, self._leave.set)
         log = self._controller.log(self._id, from_start=True, first_attempt=self._first_attempt)
-        try:
-            return await self._until_end(log)
-        except BrokenPipeError:
-            self._say(f"stdout was closed; the job goes on. `cockpit attach {self._id}` shows it")
-            raise
-        finally:
-            log.close()
-            for number in (*handled, signal.SIGHUP):
-                loop.remove_signal_handler(number)
-            if self._cancelling is not None:
-                self._cancelling.cancel()
+        with (
+            on_signals(self._interrupted, signal.SIGINT, signal.SIGTERM),
+            on_signals(self._leave.set, signal.SIGHUP),
+        ):
+            try:
+                return await self._until_end(log)
+            except BrokenPipeError:
+                self._say(f"stdout was closed; job {self._id} goes on: `cockpit attach {self._id}`")
+                raise
+            finally:
+                log.close()
+                if self._cancelling is not None:
+                    self._cancelling.cancel()
+                    await asyncio.wait({self._cancelling})
 
     def _interrupted(self) -> None:
         if not self._cancel_on_interrupt or self._cancelling is not None:
             self._leave.set()
             return
         self._say("cancelling the job; press Ctrl-C again to leave while the nodes finish it")
-        self._cancelling = asyncio.get_running_loop().create_task(self._cancel())
-
-    async def _cancel(self) -> None:
-        report = await self._controller.cancel(self._id, reason="Ctrl-C", say=self._say)
-        self._say(report.proof)
+        self._cancelling = asyncio.ensure_future(
+            self._controller.cancel(
+                self._id, reason="Ctrl-C", say=self._say, told=self._told_nodes.add
+            )
+        )
 
     async def _until_end(self, log: JobLog) -> int:
         while True:
@@ -89,7 +89,7 @@ class Follower:
             if job.state.ended:
                 await self._drain(log)
                 if self._cancelling is not None:
-                    await asyncio.wait({self._cancelling}, timeout=60.0)
+                    self._say((await self._cancelling).proof)
                 job = self._controller.job(self._id)
                 self._narrate(job)
                 self._say(_ending(job))
@@ -106,9 +106,20 @@ class Follower:
 
     def _left(self, job: Job) -> int:
         if self._cancelling is not None:
-            self._say(
-                f"left; the nodes finish the cancel. `cockpit status {job.id}` shows what is left"
-            )
+            untold = [
+                node.name
+                for node in job.nodes
+                if node.name not in self._told_nodes and not node.state.ended
+            ]
+            if untold:
+                self._say(
+                    f"left; {', '.join(untold)} did not get the cancel yet and may run on:"
+                    f" `cockpit cancel {job.id}`"
+                )
+            else:
+                self._say(
+                    f"left; the nodes finish the cancel. `cockpit status {job.id}` shows the end"
+                )
             return int(ExitCode.CANCELLED)
         self._say(f"left; job {job.name} goes on. `cockpit attach {job.id}` comes back to it")
         return int(ExitCode.CANCELLED if self._cancel_on_interrupt else ExitCode.OK)

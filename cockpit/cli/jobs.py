@@ -30,6 +30,13 @@ def json_option(command: Any) -> Any:
 
 async def find_job(controller: Controller, clusters: tuple[str, ...], reference: str) -> Job:
     """Open the clusters and resolve a job reference."""
+    home = controller.home_of(reference) if not clusters else None
+    if home is not None:
+        controller.open([home])
+        try:
+            return await controller.find(reference, ASK_TIMEOUT)
+        except JobNotFound:
+            narrate(f"cluster {home} does not know it; asking all")
     controller.open(clusters or None)
     return await controller.find(reference, ASK_TIMEOUT)
 
@@ -59,6 +66,8 @@ def ps(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, everything: 
             click.echo(ps_table(jobs))
         for key, error in sorted(failed.items()):
             narrate(f"{key.cluster}/{key.node} was not asked: {error.message}")
+        for problem in controller.problems():
+            narrate(problem)
         return (
             int(ExitCode.UNAVAILABLE)
             if failed and len(failed) == len(controller.node_keys())

@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cockpit.cli.common import load_config, narrate, print_json, run_async, silent
+from cockpit.cli.common import (
+    load_config,
+    narrate,
+    on_signals,
+    print_json,
+    run_async,
+    silent,
+)
 from cockpit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cockpit.controller import Controller
     from cockpit.launchers.plan import Request
     from cockpit.packaging import Package
     from cockpit.profiles import Config
+
+    Say = Callable[[str], None]
 
 
 def _nodes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
@@ -132,7 +144,7 @@ def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str
     return Request(**msgspec.structs.asdict(resolved)), given
 
 
-def _pack(request: Request, say: Any) -> Package:
+def _pack(request: Request, say: Say) -> Package:
     from cockpit import packaging
 
     return packaging.pack(Path(request.working_dir), warn=say)
@@ -155,21 +167,33 @@ async def _launch(
     given: dict[str, str],
     package: Package | None,
     options: dict[str, Any],
-    say: Any,
+    say: Say,
 ) -> int:
+    import asyncio
+    import signal
+
     from cockpit.cli.follow import Follower
     from cockpit.cli.printer import Printer, use_utf8
     from cockpit.controller import Controller
 
     use_utf8()
     async with Controller(config) as controller:
-        job = await controller.launch(
-            request,
-            archive=package,
-            files=package.files if package is not None else 0,
-            given_secrets=given,
-            say=say,
+        job = controller.new_job_id()
+        launching = asyncio.ensure_future(
+            controller.launch(
+                request,
+                archive=package,
+                files=package.files if package is not None else 0,
+                given_secrets=given,
+                say=say,
+                job_id=job,
+            )
         )
+        with on_signals(launching.cancel, signal.SIGINT, signal.SIGTERM):
+            await asyncio.wait({launching})
+        if launching.cancelled():
+            return await _stopped(controller, job, say)
+        launching.result()
         if options["detach"]:
             click.echo(job)
             return 0
@@ -183,3 +207,16 @@ async def _launch(
             contact_timeout=options["contact_timeout"],
         )
         return await follower.follow()
+
+
+async def _stopped(controller: Controller, job: str, say: Say) -> int:
+    """Ctrl-C during the launch: end what runs already, and say what became of it."""
+    from cockpit.errors import ExitCode, JobNotFound
+
+    try:
+        report = await controller.cancel(job, reason="Ctrl-C", say=say)
+    except JobNotFound:
+        say("the start was given up; nothing runs")
+    else:
+        say(report.proof)
+    return int(ExitCode.CANCELLED)

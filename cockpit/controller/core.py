@@ -18,13 +18,13 @@ from types import TracebackType
 
 import platformdirs
 
-from cockpit.controller import ending, secrets
+from cockpit.controller import cleaning, ending, secrets
 from cockpit.controller.logs import JobLog
 from cockpit.controller.reports import CancelReport
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.starting import Attempt, Starter
 from cockpit.controller.tracking import NodeKey
-from cockpit.errors import CockpitError, JobNotFound
+from cockpit.errors import CockpitError, JobNotFound, UsageError
 from cockpit.executors import places
 from cockpit.executors.direct import Archive, Say
 from cockpit.launchers.plan import Plan, Request
@@ -39,6 +39,14 @@ from cockpit.tasks import Tasks
 
 PERSIST_INTERVAL = 10.0
 """Seconds between notes of what the log mirrors hold; a killed cockpit fetches the rest again."""
+
+
+def _user() -> str:
+    """Who we are; a container may run under a uid that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _quiet(text: str) -> None:
@@ -57,7 +65,7 @@ class Controller:
         telemetry: bool = False,
     ) -> None:
         self.config = config
-        self.by = f"{getpass.getuser()}@{socket.gethostname()}"
+        self.by = f"{_user()}@{socket.gethostname()}"
         self._environ = dict(os.environ if environ is None else environ)
         root = state_root or Path(
             self._environ.get("COCKPIT_CONTROLLER_DIR", "")
@@ -84,12 +92,13 @@ class Controller:
 
     async def close(self) -> None:
         """Leave the nodes; jobs go on."""
-        await self._tasks.close()
-        for log in list(self._logs):
-            log.close()
-        self._remember()
-        await self._sessions.close()
-        self._mirrors.close()
+        try:
+            await self._tasks.close()
+            for log in list(self._logs):
+                log.close()
+            await self._sessions.close()
+        finally:
+            await asyncio.to_thread(self._store_away)
 
     async def _keep(self) -> None:
         """Note now and then what the mirrors hold, on the loop: they are not thread-safe."""
@@ -97,13 +106,14 @@ class Controller:
             await asyncio.sleep(PERSIST_INTERVAL)
             self._mirrors.persist()
 
-    def _remember(self) -> None:
+    def _store_away(self) -> None:
         """Keep what is known of each job for the day when its nodes cannot be asked."""
         for tracked in self._sessions.tracker.jobs.values():
             if tracked.loaded:
                 # A full disk here takes nothing from the job; the mirrors report it.
                 with contextlib.suppress(CockpitError):
                     self._store.remember(tracked.model.snapshot(time.time()), time.time())
+        self._mirrors.close()
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -153,6 +163,18 @@ class Controller:
         seen, _ = self._store.load()
         return [item for item in seen if item.job.id not in self._sessions.tracker.jobs]
 
+    def problems(self) -> list[str]:
+        """What nodes listed that could not be read, as text for people."""
+        return sorted(self._sessions.tracker.problems.values())
+
+    def home_of(self, reference: str) -> str | None:
+        """The cluster of a remembered job with that id, or whose id alone begins so."""
+        seen, _ = self._store.load()
+        begun = [item.job for item in seen if item.job.id.startswith(reference)]
+        if len(reference) < 4 or len(begun) != 1 or begun[0].cluster not in self.config.clusters:
+            return None
+        return begun[0].cluster
+
     async def find(self, reference: str, timeout: float = 20.0) -> Job:
         """The job meant by an id, a unique prefix of one, or a name (the newest).
 
@@ -189,6 +211,11 @@ class Controller:
         """What every node will run. Pure. Raises UsageError for what makes no sense."""
         return make_plan(request)
 
+    @staticmethod
+    def new_job_id() -> str:
+        """An id that no job has."""
+        return places.new_job_id()
+
     async def launch(
         self,
         request: Request,
@@ -197,17 +224,20 @@ class Controller:
         files: int = 0,
         given_secrets: Mapping[str, str] | None = None,
         say: Say = _quiet,
+        job_id: str | None = None,
     ) -> str:
         """Start a new job on all its nodes, or nowhere; its id once every node runs it.
 
         `archive` is the packed working directory, None when the nodes see it by themselves.
-        Raises StartError with a reason per node.
+        `job_id` (from `new_job_id`) lets a caller name the job before it runs. Raises StartError
+        with a reason per node. Cancelled before the nodes got their `go`, nothing runs; later the
+        job is known, and `cancel` ends it.
         """
         plan = self.plan(request)
         values = await secrets.resolve(plan.secrets, given_secrets or {}, self._environ)
         code = CodeRef(archive.digest, archive.size, files) if archive is not None else None
         record = JobRecord(
-            id=places.new_job_id(),
+            id=job_id or self.new_job_id(),
             name=request.name,
             created_at=time.time(),
             created_by=self.by,
@@ -240,16 +270,43 @@ class Controller:
         return record.id
 
     async def cancel(
-        self, job_id: str, *, grace: float | None = None, reason: str = "", say: Say = _quiet
+        self,
+        job_id: str,
+        *,
+        grace: float | None = None,
+        reason: str = "",
+        say: Say = _quiet,
+        told: Callable[[str], None] = _quiet,
     ) -> CancelReport:
         """End the newest attempt of a job everywhere and prove it by asking every node again.
 
         Sends one SIGTERM per node, kills what is left after `grace` seconds (default: the
-        job's), then scans. Raises JobNotFound.
+        job's), then scans. `told` is called with the name of each node that has the command for
+        good, whatever becomes of us. Raises JobNotFound.
         """
         return await ending.cancel(
-            self._sessions, job_id, by=self.by, grace=grace, reason=reason, say=say
+            self._sessions,
+            job_id,
+            by=self.by,
+            grace=grace,
+            reason=reason,
+            say=say,
+            told=told,
         )
+
+    async def clean_code(self, keep: int) -> tuple[int, list[CockpitError]]:
+        """Remove from every node the ended jobs beyond the newest `keep`, and unused code.
+
+        Code is unused when no job that stays on the node names it. Returns the bytes that came
+        free, and what was refused.
+        """
+        freed, errors = 0, []
+        for link in self._sessions.links.values():
+            try:
+                freed += await cleaning.clean_node(link, keep)
+            except CockpitError as error:
+                errors.append(error)
+        return freed, errors
 
     async def restart(
         self,
@@ -268,6 +325,16 @@ class Controller:
         cluster = self._sessions.cluster(tracked.cluster)
         values = await secrets.resolve(record.secrets, given_secrets or {}, self._environ)
         job = self.job(job_id)
+        specs = {spec.name: spec for spec in (*cluster.nodes, *cluster.spares)}
+        names = {seat.node_rank: seat.key.node for seat in tracked.newest()}
+        wanted = [names.get(node.node_rank, node.name) for node in job.nodes]
+        gone = [name for name in wanted if name not in specs]
+        if gone:
+            raise UsageError(
+                f"job {record.name} ran on {', '.join(gone)}, which cluster {cluster.name} does"
+                " not have any more",
+                "add the node to the profile again, or run the job anew",
+            )
         if not job.state.ended:
             report = await self.cancel(job_id, reason="restart", say=say)
             if not report.proven:
@@ -275,15 +342,12 @@ class Controller:
                     f"job {record.name} was not restarted: {report.proof}",
                     "end what is left first, then restart",
                 )
-        specs = {spec.name: spec for spec in (*cluster.nodes, *cluster.spares)}
-        names = {seat.node_rank: seat.key.node for seat in tracked.newest()}
-        wanted = [names.get(node.node_rank, node.name) for node in job.nodes]
         launcher = self.config.launchers.get(record.launcher)
         attempt = Attempt(
             record=record,
             number=job.attempt + 1,
             cluster=cluster,
-            candidates=tuple(specs[name] for name in wanted if name in specs),
+            candidates=tuple(specs[name] for name in wanted),
             secrets=values,
             archive=None,
             port=launcher.rdzv_port if launcher is not None else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from cockpit.controller.reports import CancelReport, NodeProof
 from cockpit.controller.sessions import Sessions
@@ -15,6 +16,7 @@ from cockpit.controller.tracking import Seat, TrackedJob
 from cockpit.errors import LinkError, NodeError
 from cockpit.executors.direct import Say, left_over, send_cancel
 from cockpit.model.types import JobNode, Leftover
+from cockpit.protocol import layout
 from cockpit.text import clean
 
 PROOF_MARGIN = 25.0
@@ -24,13 +26,23 @@ CONTACT_TIMEOUT = 10.0
 
 
 async def cancel(
-    sessions: Sessions, job_id: str, *, by: str, grace: float | None, reason: str, say: Say
+    sessions: Sessions,
+    job_id: str,
+    *,
+    by: str,
+    grace: float | None,
+    reason: str,
+    say: Say,
+    told: Callable[[str], None],
 ) -> CancelReport:
     """End the newest attempt of a job everywhere. Raises JobNotFound."""
     tracked = sessions.tracked(job_id)
     wait = tracked.record.grace if grace is None else grace
     proofs = await asyncio.gather(
-        *(_on_node(sessions, tracked, seat, by, wait, reason, say) for seat in tracked.newest())
+        *(
+            _on_node(sessions, tracked, seat, by, wait, reason, say, told)
+            for seat in tracked.newest()
+        )
     )
     known = {proof.name for proof in proofs}
     unseen = tuple(
@@ -49,6 +61,7 @@ async def _on_node(
     grace: float,
     reason: str,
     say: Say,
+    told: Callable[[str], None],
 ) -> NodeProof:
     name = seat.key.node
     job = tracked.record.id
@@ -58,6 +71,7 @@ async def _on_node(
             await send_cancel(
                 seat.link, job, seat.attempt, seat.node_rank, by=by, reason=reason, grace=grace
             )
+            told(name)
             say(f"{name}: SIGTERM sent, up to {grace:.0f} s of grace")
             deadline = time.monotonic() + grace + PROOF_MARGIN
             while not _ended(tracked, seat) and time.monotonic() < deadline:
@@ -91,12 +105,15 @@ def _ended(tracked: TrackedJob, seat: Seat) -> bool:
 def _of_another_node(tracked: TrackedJob, seat: Seat, marker: str) -> bool:
     """Whether a marked process belongs to a node that shares this one's processes.
 
-    Virtual nodes do, and so do several sshds on one machine.
+    Virtual nodes do, and so do several sshds on one machine. In doubt it is this node's.
     """
-    _, attempt, node_rank = marker.split("/")
-    if int(attempt) == seat.attempt:
+    parsed = layout.parse_marker(marker)
+    if parsed is None:
+        return False
+    _, attempt, node_rank = parsed
+    if attempt == seat.attempt:
         nodes = tracked.model.snapshot(time.time()).nodes
-        name = next((n.name for n in nodes if n.node_rank == int(node_rank)), "")
-        return int(node_rank) != seat.node_rank and name not in ("", seat.key.node)
-    other = tracked.seats.get((int(attempt), int(node_rank)))
+        name = next((n.name for n in nodes if n.node_rank == node_rank), "")
+        return node_rank != seat.node_rank and name not in ("", seat.key.node)
+    other = tracked.seats.get((attempt, node_rank))
     return other is not None and other.key != seat.key

@@ -22,6 +22,8 @@ from cockpit.transport.link import Follow
 TAIL = 256 * 1024
 """Bytes before the end of each stream at which a look begins that does not ask for everything."""
 LIST_TIMEOUT = 20.0
+ENDED_MARGIN = 2.0
+"""Seconds after a node's last event in which its last log bytes are still on their way."""
 
 
 class _Sink:
@@ -32,6 +34,9 @@ class _Sink:
         self._source = source
         self._merged = merged
         self._waits_for_offset = tail
+        self.attempt = source.attempt
+        self.node_rank = source.node_rank
+        self.ended_since: float | None = None
         self.follow: Follow | None = None
 
     def opened(self, offset: int, size: int) -> None:
@@ -84,7 +89,23 @@ class JobLog:
     def poll(self) -> list[LogLine]:
         """New lines since the last call, in order of time; each line once."""
         self._take_in()
+        self._mark_ended()
         return self._merged.take(time.monotonic())
+
+    def _mark_ended(self) -> None:
+        """Streams of a node whose attempt ended a moment ago get nothing more to hold."""
+        job = self._tracked.model.snapshot(time.time())
+        over = {node.node_rank for node in job.nodes if node.state.ended}
+        now = time.monotonic()
+        for sink in self._sinks.values():
+            if sink.mirror.ended:
+                continue
+            if sink.attempt == job.attempt and sink.node_rank not in over:
+                sink.ended_since = None
+            elif sink.ended_since is None:
+                sink.ended_since = now
+            elif now - sink.ended_since > ENDED_MARGIN:
+                sink.mirror.ended = True
 
     def flush(self) -> list[LogLine]:
         """Everything that is held and was not given out, unfinished last lines too."""
@@ -105,9 +126,9 @@ class JobLog:
     async def complete(self, *, timeout: float, each: Callable[[], Any]) -> list[str]:
         """Wait until every byte that the nodes hold now was mirrored, calling `each` meanwhile.
 
-        Returns what could not be had within `timeout` seconds, as text for people.
+        Returns what could not be had, as text for people, once nothing came for `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline, held = time.monotonic() + timeout, -1
         sizes, missing = await self._sizes()
         while True:
             self._take_in()
@@ -119,6 +140,9 @@ class JobLog:
                 or sink.mirror.end < size
             }
             each()
+            now_held = sum(sink.mirror.end for sink in self._sinks.values())
+            if now_held != held:
+                deadline, held = time.monotonic() + timeout, now_held
             if not open_:
                 return missing
             if time.monotonic() > deadline:

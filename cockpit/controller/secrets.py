@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cockpit.errors import UsageError
 from cockpit.protocol.records import SecretRef
+from cockpit.tasks import within
+from cockpit.text import clean
 
 COMMAND_TIMEOUT = 60.0
 
@@ -42,18 +44,29 @@ async def resolve(
 async def _from_command(name: str, argv: tuple[str, ...]) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
-        out, _ = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT)
     except OSError as error:
         raise UsageError(f"secret {name}: cannot run {argv[0]!r}: {error.strerror}") from error
+    answer = asyncio.ensure_future(process.communicate())
+    try:
+        out, err = await within(answer, COMMAND_TIMEOUT)
     except asyncio.TimeoutError as error:
-        process.kill()
         raise UsageError(
             f"secret {name}: {argv[0]!r} gave no answer in {COMMAND_TIMEOUT:.0f} s"
         ) from error
+    finally:
+        if not answer.done():
+            process.kill()
+            await asyncio.wait({answer})
     if process.returncode != 0:
-        raise UsageError(f"secret {name}: {argv[0]!r} ended with code {process.returncode}")
+        last = err.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise UsageError(
+            f"secret {name}: {argv[0]!r} ended with code {process.returncode}: {clean(last)}"
+        )
     return _one_line(name, out)
 
 

@@ -16,12 +16,14 @@ from cockpit.errors import CockpitError, JobNotFound, LinkError, UsageError
 from cockpit.model.fleet import FleetModel
 from cockpit.model.types import Job, LinkState
 from cockpit.profiles.types import Cluster, Config, NodeSpec
-from cockpit.tasks import Tasks
+from cockpit.tasks import Tasks, within
 from cockpit.transport.factory import transport_for
 from cockpit.transport.link import NodeLink
 
 LISTING_INTERVAL = 1.0
 TELEMETRY_INTERVAL = 1.0
+TRIES = 2
+"""Failed tries after which a command does not wait for a node any longer."""
 
 
 class Sessions:
@@ -34,8 +36,8 @@ class Sessions:
         self.fleet = FleetModel()
         self._tasks = tasks
         self._telemetry = telemetry
-        self._listed: dict[NodeKey, asyncio.Event] = {}
-        self._change = asyncio.Event()
+        self._listed: dict[NodeKey, asyncio.Future[None]] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
 
     def cluster(self, name: str) -> Cluster:
         """A configured cluster. Raises UsageError."""
@@ -64,12 +66,13 @@ class Sessions:
             spec.name, transport_for(cluster, spec), on_change=lambda: self._link_changed(key)
         )
         self.links[key] = link
-        listed = self._listed[key] = asyncio.Event()
+        listed = self._listed[key] = asyncio.get_running_loop().create_future()
         self.fleet.node(key.node, key.cluster, link.link)
 
         def jobs(event: dict[str, Any]) -> None:
-            self.tracker.listed(key, link, event["jobs"], time.time())
-            listed.set()
+            self.tracker.listed(key, link, event, time.time())
+            if not listed.done():
+                listed.set_result(None)
             self._changed()
 
         link.subscribe("watch_jobs", jobs, interval=LISTING_INTERVAL)
@@ -84,14 +87,27 @@ class Sessions:
         return link
 
     async def settle(self, timeout: float) -> dict[NodeKey, CockpitError]:
-        """Wait until every open node has listed its jobs or has failed to connect.
+        """Wait until every open node has listed its jobs or has failed to connect TRIES times.
 
         Returns the nodes that have not, with the reason.
         """
 
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+
         async def one(key: NodeKey) -> None:
-            await self.links[key].ready(timeout)
-            await asyncio.wait_for(self._listed[key].wait(), timeout)
+            link = self.links[key]
+            while not link.online:
+                left = begin + timeout - loop.time()
+                # A second try may help where a busy server dropped the first one.
+                if link.link.attempts >= TRIES or left <= 0:
+                    await link.ready(0.0)
+                try:
+                    await link.ready(min(left, 0.2))
+                except LinkError as error:
+                    if not error.retry:
+                        raise
+            await within(self._listed[key], max(begin + timeout - loop.time(), 0.0))
 
         keys = list(self.links)
         outcomes = await asyncio.gather(*(one(key) for key in keys), return_exceptions=True)
@@ -127,15 +143,18 @@ class Sessions:
         self._changed()
 
     def _changed(self) -> None:
-        change, self._change = self._change, asyncio.Event()
-        change.set()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def changed(self, timeout: float) -> None:
         """Wait until anything changed, `timeout` seconds at most."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
         try:
-            await asyncio.wait_for(self._change.wait(), timeout)
-        except asyncio.TimeoutError:
-            return
+            await asyncio.wait({waiter}, timeout=timeout)
+        finally:
+            self._waiting.discard(waiter)
 
     def tracked(self, job_id: str) -> TrackedJob:
         """What is followed of a job. Raises JobNotFound."""

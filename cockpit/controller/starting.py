@@ -18,7 +18,7 @@ from cockpit.errors import CockpitError, NodeError, StartError
 from cockpit.executors.direct import Archive, Gang, Place, Say, Started
 from cockpit.model.types import Job, JobNode, NodeState
 from cockpit.profiles.types import Cluster, NodeSpec
-from cockpit.protocol.records import AttemptRecord, JobRecord
+from cockpit.protocol.records import AttemptRecord, JobRecord, Member
 from cockpit.tasks import Tasks
 
 JOIN_INTERVAL = 2.0
@@ -113,6 +113,7 @@ class Starter:
                         grace=1.0,
                         reason="another node did not start",
                         say=_unheard,
+                        told=_unheard,
                     )
                     names = ", ".join(failed)
                     raise StartError(
@@ -127,7 +128,8 @@ class Starter:
     ) -> None:
         """Let absent nodes join a running elastic attempt as they become reachable."""
         most = attempt.record.max_nodes
-        planned, absent = list(started.records[0].members), list(waiting)
+        planned = _members(started)
+        absent = list(waiting)
         running = len(started.records)
         told: dict[str, str] = {}
         while absent and running < most:
@@ -137,7 +139,6 @@ class Starter:
                 return
             for place in list(absent):
                 name = place.spec.name
-                place.link.retry()
                 if not online(place.link.link.state) or running >= most:
                     continue
                 try:
@@ -147,10 +148,16 @@ class Starter:
                         told[name] = error.message
                         say(f"{name} cannot join yet: {error.message}")
                     continue
-                planned, running = list(plan.members), running + 1
+                planned, running = [*planned, plan.members[-1]], running + 1
                 absent.remove(place)
                 say(f"{name} joins as node rank {plan.node_rank}")
                 self._sit(attempt, plan, place)
+
+
+def _members(started: Started) -> list[Member]:
+    """The members that run, node rank 0 first."""
+    ranks = {record.node_rank for record in started.records}
+    return [member for member in started.records[0].members if member.node_rank in ranks]
 
 
 def _never_ran(node: JobNode) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from cockpit.model.jobs import JobModel
 from cockpit.protocol import layout, records
+from cockpit.text import clean
 from cockpit.transport.link import Follow, NodeLink
 
 NEWEST = 100
@@ -53,6 +54,9 @@ class LogStream(msgspec.Struct, frozen=True):
     """Relative to the node's state_dir."""
 
 
+_Postponed = tuple[records.JobRecord, NodeLink, Mapping[str, Any]]
+
+
 class _JournalSink:
     """Carries one journal's bytes into the model."""
 
@@ -63,9 +67,13 @@ class _JournalSink:
         self._where = (attempt, node_rank, journal)
         self._until: int | None = None
         self._ended = ended
+        self._position = 0
         self.follow: Follow | None = None
         self.caught_up = False
         """Everything that the journal held when it was opened was read."""
+
+    def of(self, attempt: int, node_rank: int, journal: str) -> bool:
+        return self._where == (attempt, node_rank, journal)
 
     def opened(self, offset: int, size: int) -> None:
         attempt, node_rank, journal = self._where
@@ -79,17 +87,27 @@ class _JournalSink:
         for event in events:
             if event.kind == "generation":
                 self._job.add_rank_streams(attempt, node_rank, event.fields)
+            elif event.kind == "ended":
+                self._job.seat_ended(attempt, node_rank, event.fields.get("launcher_size"))
         self._job.changed()
         self._check_caught_up(offset + len(data))
 
+    def no_more_than(self, size: int | None) -> None:
+        """The attempt has ended: the journal does not grow beyond `size` (None: what it is)."""
+        self._ended = True
+        self._until = max(self._until or 0, size or 0)
+        self._check_caught_up(self._position)
+
     def _check_caught_up(self, position: int) -> None:
-        if self.caught_up or self._until is None or position < self._until:
+        self._position = position
+        if self._until is None or position < self._until:
             return
-        self.caught_up = True
+        first, self.caught_up = not self.caught_up, True
         # The journal of an ended attempt does not grow: one pass is enough.
         if self._ended and self.follow is not None:
             self.follow.close()
-        self._job.changed()
+        if first:
+            self._job.changed()
 
     def indexed(self, entries: Sequence[tuple[int, float]]) -> None:
         """Journals have no time index."""
@@ -108,11 +126,16 @@ class TrackedJob:
         self.record = record
         self.model = JobModel(record)
         self.seats: dict[tuple[int, int], Seat] = {}
-        self.cluster = ""
         self.streams: list[LogStream] = []
         """Every log file that the journals told of, in the order in which they appeared."""
         self._on_change = on_change
         self._sinks: list[_JournalSink] = []
+
+    @property
+    def cluster(self) -> str:
+        """The cluster whose profile the job was started with, or else where it was found."""
+        found = {seat.key.cluster for seat in self.seats.values()}
+        return self.record.cluster if self.record.cluster in found else min(found, default="")
 
     def changed(self) -> None:
         self._on_change(self)
@@ -160,13 +183,14 @@ class TrackedJob:
         where = (seat.attempt, seat.node_rank)
         if plan is not None:
             self.model.plan(plan)
-        if where in self.seats:
-            # Nodes that share a state folder list each other's attempts: keep the owner's link.
-            if seat.key.node == self._owner(where):
+        known = self.seats.get(where)
+        if known is not None:
+            # Profiles may name one machine twice, and nodes may share a state folder: the link
+            # of the job's own cluster and of the node that was planned is kept.
+            if self._fits(seat, where) > self._fits(known, where):
                 self.seats[where] = seat
             return
         self.seats[where] = seat
-        self.cluster = seat.key.cluster
         folder = layout.attempt_dir(self.record.id, seat.attempt, seat.node_rank)
         for stream in ("out", "err"):
             path = f"{folder}/{layout.launcher_log(stream)}"
@@ -186,6 +210,18 @@ class TrackedJob:
             if node.name == key.node and (job.attempt, node.node_rank) not in self.seats:
                 self.model.absent(job.attempt, node.node_rank)
 
+    def _fits(self, seat: Seat, where: tuple[int, int]) -> tuple[bool, bool]:
+        return seat.key.cluster == self.record.cluster, seat.key.node == self._owner(where)
+
+    def seat_ended(self, attempt: int, node_rank: int, launcher_size: object) -> None:
+        """The attempt ended on a node: its journals are final."""
+        size = launcher_size if isinstance(launcher_size, int) else None
+        for sink in self._sinks:
+            if sink.of(attempt, node_rank, "events"):
+                sink.no_more_than(None)
+            elif sink.of(attempt, node_rank, "launcher") and size is not None:
+                sink.no_more_than(size)
+
     def _owner(self, where: tuple[int, int]) -> str:
         attempt, node_rank = where
         job = self.model.snapshot(0.0)
@@ -200,20 +236,34 @@ class Tracker:
     def __init__(self, on_change: Callable[[TrackedJob], None]) -> None:
         self.jobs: dict[str, TrackedJob] = {}
         self._on_change = on_change
-        self._postponed: dict[str, list[tuple[NodeKey, NodeLink, dict[str, Any]]]] = {}
+        self.problems: dict[tuple[NodeKey, str], str] = {}
+        """What listings held that could not be read, as text for people."""
+        self._postponed: dict[str, dict[NodeKey, _Postponed]] = {}
 
-    def listed(
-        self, key: NodeKey, link: NodeLink, listing: Sequence[dict[str, Any]], now: float
-    ) -> None:
-        """Take in one node's listing of its jobs, newest jobs first. `now` is the wall clock."""
-        entries = [entry for entry in listing if entry.get("job")]
-        entries.sort(key=lambda entry: float(entry["job"].get("created_at", 0.0)), reverse=True)
-        for number, entry in enumerate(entries):
-            job = str(entry["job"]["id"])
-            if number >= NEWEST and job not in self.jobs and _ended(entry):
-                self._postponed.setdefault(job, []).append((key, link, entry))
+    def listed(self, key: NodeKey, link: NodeLink, listing: Mapping[str, Any], now: float) -> None:
+        """Take in one node's listing of its jobs. `now` is the wall clock.
+
+        An entry that makes no sense costs itself only; it is told in `problems`.
+        """
+        whole = []
+        for entry in listing["jobs"]:
+            try:
+                whole.append((records.job_record(entry["job"]), entry))
+            except (KeyError, TypeError, ValueError, AttributeError):
+                name = clean(str(entry.get("id", "?")))
+                why = clean(str(entry.get("damaged") or "its job.json cannot be read"))
+                self.problems[key, name] = f"{key.node}: job {name}: {why}"
+        whole.sort(key=lambda pair: pair[0].created_at, reverse=True)
+        for number, (record, entry) in enumerate(whole):
+            if not layout.JOB_ID.fullmatch(record.id):
+                self.problems[key, "?"] = f"{key.node}: a job has an impossible id"
+            elif number >= NEWEST and record.id not in self.jobs and _ended(entry):
+                self._postponed.setdefault(record.id, {})[key] = (record, link, entry)
             else:
-                self._take(key, link, entry)
+                self._take(key, link, record, entry)
+        if listing.get("omitted"):
+            self.problems[key, ""] = f"{key.node}: {listing['omitted']} older jobs are not listed"
+            return
         for tracked in self.jobs.values():
             if tracked.cluster == key.cluster and now - tracked.record.created_at > CLAIM_TIME:
                 tracked.check_absent(key)
@@ -227,32 +277,38 @@ class Tracker:
 
     def forget(self, job: str) -> None:
         """The job was removed from its nodes."""
+        self._postponed.pop(job, None)
         tracked = self.jobs.pop(job, None)
         if tracked is not None:
             tracked.close()
 
     def recall(self, reference: str) -> None:
-        """Load older ended jobs whose id or name starts with `reference`."""
-        for job, entries in list(self._postponed.items()):
-            name = str(entries[0][2]["job"].get("name", ""))
-            if job.startswith(reference) or name == reference:
+        """Load older ended jobs whose id begins with, or whose name is, `reference`."""
+        for job, places in list(self._postponed.items()):
+            record = next(iter(places.values()))[0]
+            if job.startswith(reference) or record.name == reference:
                 del self._postponed[job]
-                for key, link, entry in entries:
-                    self._take(key, link, entry)
+                for key, (found, link, entry) in places.items():
+                    self._take(key, link, found, entry)
 
-    def _take(self, key: NodeKey, link: NodeLink, entry: dict[str, Any]) -> None:
-        job = str(entry["job"]["id"])
-        tracked = self.jobs.get(job)
+    def _take(
+        self, key: NodeKey, link: NodeLink, record: records.JobRecord, entry: Mapping[str, Any]
+    ) -> None:
+        tracked = self.jobs.get(record.id)
         if tracked is None:
-            record = records.job_record(entry["job"])
-            tracked = self.jobs[job] = TrackedJob(record, self._on_change)
+            tracked = self.jobs[record.id] = TrackedJob(record, self._on_change)
         for attempt in entry["attempts"]:
-            seat = Seat(int(attempt["attempt"]), int(attempt["node_rank"]), key, link)
+            try:
+                seat = Seat(int(attempt["attempt"]), int(attempt["node_rank"]), key, link)
+                plan = records.attempt_record(attempt["plan"]) if attempt.get("plan") else None
+            except (KeyError, TypeError, ValueError, AttributeError):
+                self.problems[key, record.id] = f"{key.node}: a plan of job {record.id} is damaged"
+                continue
             newest = attempt.get("events") or {}
-            plan = attempt.get("plan")
-            known = records.attempt_record(plan) if plan else None
-            tracked.take_seat(seat, known, newest.get("kind") == "ended")
+            tracked.take_seat(seat, plan, newest.get("kind") == "ended")
+            alive = bool(attempt.get("supervised", True))
+            tracked.model.supervised(seat.attempt, seat.node_rank, alive)
 
 
-def _ended(entry: dict[str, Any]) -> bool:
+def _ended(entry: Mapping[str, Any]) -> bool:
     return all((a.get("events") or {}).get("kind") == "ended" for a in entry["attempts"])

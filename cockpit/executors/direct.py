@@ -16,11 +16,13 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from cockpit.errors import CockpitError, NodeError, StartError
+from cockpit.errors import CockpitError, LinkError, NodeError, StartError
 from cockpit.executors import places
 from cockpit.profiles.types import NodeSpec
 from cockpit.protocol.messages import Facts
 from cockpit.protocol.records import AttemptRecord, JobRecord, Member, to_builtins
+from cockpit.tasks import within
+from cockpit.text import clean
 from cockpit.transport.link import NodeLink
 
 Say = Callable[[str], None]
@@ -78,6 +80,12 @@ async def _everywhere(
     for place, outcome in zip(places_, outcomes, strict=True):
         if isinstance(outcome, CockpitError):
             failed[place.spec.name] = outcome
+        elif isinstance(outcome, asyncio.TimeoutError):
+            failed[place.spec.name] = LinkError(f"{place.spec.name} took too long to answer")
+        elif isinstance(outcome, msgspec.ValidationError):
+            failed[place.spec.name] = NodeError(
+                "answer", f"{place.spec.name} gave an answer that makes no sense: {outcome}"
+            )
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
@@ -108,18 +116,39 @@ class Gang:
         self._say = say
         self._connect_timeout = connect_timeout
         self._port = port
+        self._asked: dict[str, tuple[Place, Member]] = {}
+        """Nodes that were asked to claim, whatever came of it."""
 
     async def start(self, candidates: Sequence[Place]) -> Started:
         """Start the attempt on the first `max_nodes` candidates that are ready.
 
-        Raises StartError with a reason per node when fewer than `min_nodes` are; nothing runs
-        then. An attempt that somebody else claimed raises NodeError "already_claimed".
+        Raises StartError with a reason per node when fewer than `min_nodes` are; an attempt that
+        somebody else claimed raises NodeError "already_claimed". Nothing of the attempt runs then,
+        nor after a cancellation; a node that could not be told so is named.
         """
-        job = self._job
-        ready, failed = await self._make_ready(candidates, job.min_nodes)
-        if len(ready) < job.min_nodes:
+        ready, failed = await self._make_ready(candidates, self._job.min_nodes)
+        if len(ready) < self._job.min_nodes:
             raise self._start_error(failed)
-        ready = ready[: job.max_nodes]
+        try:
+            return await self._start_on(ready[: self._job.max_nodes], failed)
+        except NodeError as error:
+            # Somebody else's attempt of that number is none of our business.
+            if error.code != "already_claimed":
+                await self._give_up()
+            raise
+        except StartError as error:
+            untold = await self._give_up()
+            if untold:
+                error.add_hint(f"may still run on {untold}: `cockpit cancel {self._job.id}`")
+            raise
+        except BaseException:
+            untold = await self._give_up()
+            if untold:
+                self._say(f"{untold} could not be told that the start was given up")
+            raise
+
+    async def _start_on(self, ready: Sequence[_Ready], failed: dict[str, CockpitError]) -> Started:
+        job = self._job
         members = tuple(
             Member(rank, item.place.spec.name, item.place.spec.host, item.addr)
             for rank, item in enumerate(ready)
@@ -128,47 +157,52 @@ class Gang:
         # Node rank 0 is claimed first: it decides between controllers that start at once.
         try:
             head = await self._prepare(ready[0], members[0], members, port)
-        except NodeError as error:
-            if error.code == "already_claimed":
+        except CockpitError as error:
+            if isinstance(error, NodeError) and error.code == "already_claimed":
                 raise
             raise self._start_error({**failed, members[0].name: error}) from error
-        except CockpitError as error:
-            raise self._start_error({**failed, members[0].name: error}) from error
-        pairs = list(zip(ready[1:], members[1:], strict=True))
-        by_name = {member.name: (item, member) for item, member in pairs}
+        rest = {item.place.spec.name: item for item in ready[1:]}
+        rank_of = {member.name: member for member in members}
 
         async def claim(place: Place) -> AttemptRecord:
-            item, member = by_name[place.spec.name]
-            return await self._prepare(item, member, members, port)
+            name = place.spec.name
+            return await self._prepare(rest[name], rank_of[name], members, port)
 
-        claimed, refused = await _everywhere([item.place for item, _ in pairs], claim)
+        claimed, refused = await _everywhere([item.place for item in rest.values()], claim)
         records = (head, *claimed)
-        alive = tuple(members[record.node_rank] for record in records)
-        place_of = {member.name: item.place for item, member in zip(ready, members, strict=True)}
-        if len(alive) < job.min_nodes:
-            await self._withdraw(alive, place_of, "another node could not be prepared")
+        if len(records) < job.min_nodes:
             raise self._start_error({**failed, **refused})
-        await self._go(alive, place_of)
+        chosen = [ready[record.node_rank].place for record in records]
+
+        async def go(place: Place) -> None:
+            await self._command(place, rank_of[place.spec.name], "go")
+
+        _, stayed = await _everywhere(chosen, go)
+        if stayed:
+            raise self._start_error(stayed)
         return Started(
-            records=records,
-            places=tuple(place_of[member.name] for member in alive),
-            port=port,
-            absent={**failed, **refused},
+            records=records, places=tuple(chosen), port=port, absent={**failed, **refused}
         )
 
     async def join(self, place: Place, members: Sequence[Member], port: int) -> AttemptRecord:
         """Start this attempt on one more node of an elastic job that already runs.
 
-        `members`: all that were planned so far, node rank 0 first.
+        `members`: those that run so far, node rank 0 first. Raises CockpitError; the node does
+        not take part then.
         """
         ready, failed = await self._make_ready([place], 1)
         if failed:
             raise failed[place.spec.name]
-        rank = max(member.node_rank for member in members) + 1
-        spec = place.spec
-        member = Member(rank, spec.name, spec.host, ready[0].addr)
-        record = await self._prepare(ready[0], member, (*members, member), port)
-        await self._go((member,), {member.name: place})
+        # A rank whose claim went wrong is spent: its claim may still lie on the node.
+        taken = [member.node_rank for _, member in self._asked.values()]
+        rank = max([*taken, *(member.node_rank for member in members)]) + 1
+        member = Member(rank, place.spec.name, place.spec.host, ready[0].addr)
+        try:
+            record = await self._prepare(ready[0], member, (*members, member), port)
+            await self._command(place, member, "go")
+        except BaseException:
+            await self._end_on(place, member)
+            raise
         return record
 
     async def _make_ready(
@@ -196,6 +230,7 @@ class Gang:
         facts = msgspec.convert(
             await place.link.request("facts", timeout=INSPECT_TIMEOUT, python=asked), Facts
         )
+        shown = clean(facts.python)
         if not facts.python:
             raise NodeError(
                 "no_python",
@@ -207,17 +242,18 @@ class Gang:
         if need_torch and not facts.torch:
             raise NodeError(
                 "no_torch",
-                f"{name}: {facts.python} (Python {facts.python_version}) has no torch",
+                f"{name}: {shown} (Python {clean(facts.python_version)}) has no torch",
                 "install torch there, or set `python` of the cluster or node in cockpit.toml",
             )
         checks = await place.link.request(
             "preflight", timeout=INSPECT_TIMEOUT, python=facts.python, need_torch=need_torch
         )
         for check in checks["checks"]:
+            message, hint = clean(str(check["message"])), clean(str(check.get("hint", "")))
             if check["level"] == "crit":
-                raise NodeError("preflight", f"{name}: {check['message']}", check.get("hint", ""))
+                raise NodeError("preflight", f"{name}: {message}", hint)
             if check["level"] == "warn":
-                self._say(f"{name}: {check['message']}")
+                self._say(f"{name}: {message}")
         return _Ready(
             place=place,
             facts=facts,
@@ -230,9 +266,13 @@ class Gang:
         present = await link.request("has_code", timeout=INSPECT_TIMEOUT, digest=archive.digest)
         if not present["present"]:
             self._say(f"{place.spec.name}: uploading {_megabytes(archive.size)}")
-            await asyncio.wait_for(
-                link.upload(archive.digest, archive.size, archive.chunks()), UPLOAD_TIMEOUT
+            upload = asyncio.ensure_future(
+                link.upload(archive.digest, archive.size, archive.chunks())
             )
+            try:
+                await within(upload, UPLOAD_TIMEOUT)
+            finally:
+                upload.cancel()
 
     async def _free_port(self, head: _Ready) -> int:
         if self._port is not None:
@@ -267,6 +307,7 @@ class Gang:
             created_by=self._by,
             nproc_per_node=item.nproc,
         )
+        self._asked[member.name] = (item.place, member)
         await item.place.link.request(
             "prepare",
             timeout=PREPARE_TIMEOUT,
@@ -276,8 +317,9 @@ class Gang:
         )
         return record
 
-    async def _command(self, link: NodeLink, member: Member, do: str, **more: Any) -> None:
-        await link.request(
+    async def _command(self, place: Place, member: Member, do: str, **more: Any) -> None:
+        """Leave a command with a node. Raises NodeError when the attempt has ended there."""
+        answer = await place.link.request(
             "command",
             timeout=INSPECT_TIMEOUT,
             job=self._job.id,
@@ -288,41 +330,31 @@ class Gang:
             by=self._by,
             **more,
         )
+        if do == "go" and not answer.get("accepted", True):
+            why = clean(str((answer.get("ended") or {}).get("message") or "it has ended already"))
+            raise NodeError("ended", f"{member.name} takes no part any more: {why}")
 
-    async def _go(self, members: Sequence[Member], place_of: Mapping[str, Place]) -> None:
-        member_of = {member.name: member for member in members}
+    async def _give_up(self) -> str:
+        """End whatever was claimed or has its `go`: a gang is complete, or it is not.
 
-        async def go(place: Place) -> None:
-            await self._command(place.link, member_of[place.spec.name], "go")
+        Returns the names of nodes that could not be told. A claim without `go` withdraws by
+        itself after a while.
+        """
+        asked = list(self._asked.values())
+        told = await asyncio.gather(*(self._end_on(place, member) for place, member in asked))
+        return ", ".join(
+            member.name for (_, member), done in zip(asked, told, strict=True) if not done
+        )
 
-        chosen = [place_of[member.name] for member in members]
-        _, failed = await _everywhere(chosen, go)
-        if failed:
-            await self._abort(members, place_of)
-            raise self._start_error(failed)
-
-    async def _withdraw(
-        self, members: Sequence[Member], place_of: Mapping[str, Place], reason: str
-    ) -> None:
-        """Take the claims back. A node that cannot be told withdraws by itself after a while."""
-        member_of = {member.name: member for member in members}
-
-        async def withdraw(place: Place) -> None:
-            member = member_of[place.spec.name]
-            await self._command(place.link, member, "withdraw", reason=reason)
-
-        await _everywhere([place_of[member.name] for member in members], withdraw)
-
-    async def _abort(self, members: Sequence[Member], place_of: Mapping[str, Place]) -> None:
-        """End what got its `go` already: a gang is complete, or it is not."""
-        member_of = {member.name: member for member in members}
-
-        async def cancel(place: Place) -> None:
-            member = member_of[place.spec.name]
-            reason = "another node did not start"
-            await self._command(place.link, member, "cancel", reason=reason, grace=1.0)
-
-        await _everywhere([place_of[member.name] for member in members], cancel)
+    async def _end_on(self, place: Place, member: Member) -> bool:
+        reason = "the start was given up"
+        try:
+            await self._command(place, member, "cancel", reason=reason, grace=1.0)
+        except NodeError as error:
+            return error.code == "not_found"
+        except LinkError:
+            return False
+        return True
 
     def _start_error(self, reasons: Mapping[str, CockpitError]) -> StartError:
         names = ", ".join(reasons)

@@ -91,7 +91,7 @@ def test_a_killed_controller_changes_nothing_and_another_machine_sees_everything
 import sys, time
 for number in range(300):
     print("line", number, flush=True)
-    time.sleep(0.02)
+    time.sleep(0.06)
 sys.exit(3)
 """
     )
@@ -243,6 +243,22 @@ def test_the_first_interrupt_of_run_cancels_and_waits_for_the_proof(lab: Lab) ->
     assert "cancelling the job" in err
     assert "nothing of it is left on 2 of 2 nodes" in err
     assert lab.status("stopme")["state"] == "cancelled"
+
+
+def test_an_interrupt_during_the_start_leaves_nothing_running(lab: Lab) -> None:
+    lab.script("import time\ntime.sleep(600)\n")
+    for delay in (0.3, 0.6, 0.9, 1.2):
+        process = lab.start(*PLAIN, "--nodes", "2", "--name", f"early{delay}", "train.py")
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60.0)
+        assert process.returncode in (130, -2), err
+
+    def nothing_runs() -> bool:
+        jobs = {p.name for node in lab.nodes for p in node.state_dir.glob("jobs/*")}
+        return not any(lab.processes(job) for job in jobs)
+
+    until(nothing_runs, 20.0)
 
 
 def test_a_second_interrupt_leaves_at_once_and_the_nodes_finish_the_cancel(lab: Lab) -> None:

@@ -175,7 +175,7 @@ async def test_a_claim_that_fails_withdraws_the_others(started: list[Machine]) -
     with pytest.raises(StartError) as caught:
         await gang(job(3, 3)).start(await places(started, a, b, c))
     assert set(caught.value.reasons) == {"b"}
-    assert a.did[-1] == c.did[-1] == "withdraw"
+    assert a.did[-1] == c.did[-1] == "cancel"
     assert "go" not in a.did + b.did + c.did
 
 

@@ -1,6 +1,6 @@
 """From a write on a node to the controller: quiet lines, 64 busy nodes, and an idle agent.
 
-python benchmarks/bench_latency.py
+python benchmarks/bench_latency.py [quiet] [busy] [idle]
 
 Every node is an sshd of its own on loopback, for cockpit and for `ssh host tail -F` alike. The
 lines carry the time of their writing; arrival is the call of FollowSink.received, or the return of
@@ -14,6 +14,7 @@ import bisect
 import os
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -37,9 +38,10 @@ QUIET_RATE = 25.0
 NODES = 64
 RATE = 100.0
 """Lines a second on each of the busy nodes."""
+WARM_UP = 1.5
 WINDOW = 6.0
-WINDOWS = 3
-IDLE_SECONDS = 25.0
+ROUNDS = 3
+IDLE_SECONDS = 20.0
 JOB = "0123456789ab"
 
 
@@ -129,56 +131,28 @@ class Mirrored(Sink):
         """How late each line of `path` was."""
         late = []
         for number, stamp in enumerate(stamps(path.read_bytes())):
-            arrival = bisect.bisect_left(self.arrivals, ((number + 1) * LINE, 0.0))
+            arrival = bisect.bisect_left(self.arrivals, ((number + 1) * LINE,))
             late.append(self.arrivals[arrival][1] - stamp)
         return late
 
 
-async def _writes(files: Sequence[Path]) -> None:
-    with writing(files, RATE, WINDOW) as writer:
+async def _write(files: Sequence[Path], seconds: float = WINDOW) -> None:
+    with writing(files, RATE, seconds) as writer:
         await asyncio.to_thread(writer.wait)
     await asyncio.sleep(0.2)
 
 
 async def busy() -> None:
-    with lab(NODES) as host, ExitStack() as stack:
-        mine = [host.file(node, "mine.out") for node in host.nodes]
-        other = [host.file(node, "other.out") for node in host.nodes]
-        links, sinks, store = await _follow_all(host, mine)
-        stack.callback(store.close)
-        tails = []
-        for node, path in zip(host.nodes, other, strict=True):
-            copy = stack.enter_context((host.root / f"{node.name}.copy").open("wb"))
-            argv = host.ssh(node, "tail", "-n", "+1", "-F", str(path))
-            tails.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=copy))
-        try:
-            await until(lambda: all(sink.open for sink in sinks), "the follows")
-            await _writes(other)  # until every tail runs; what this costs is not counted
-            await until(
-                lambda: all(
-                    (host.root / f"{node.name}.copy").stat().st_size == path.stat().st_size
-                    for node, path in zip(host.nodes, other, strict=True)
-                ),
-                "the tails",
-            )
-            await _writes(mine)
-            warm = [len(sink.arrivals) for sink in sinks]
-            pids = [tail.pid for tail in tails]
-            ours, theirs = [], []
-            for _ in range(WINDOWS):
-                before = time.process_time()
-                await _writes(mine)
-                ours.append(time.process_time() - before)
-                before = cpu_seconds(*pids)
-                await _writes(other)
-                theirs.append(cpu_seconds(*pids) - before)
-        finally:
-            for tail in tails:
-                tail.terminate()
-            for tail in tails:
-                tail.wait()
-        await asyncio.gather(*(link.close() for link in links))
-        late = _late(sinks, mine, warm)
+    """In turn, since the kernel allows a user 128 inotify instances unless told otherwise."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    late: list[float] = []
+    with lab(NODES) as host:
+        for number in range(ROUNDS):
+            mine = [host.file(node, f"{number}.mine") for node in host.nodes]
+            ours.append(await _busy_links(host, number, mine, late))
+            other = [host.file(node, f"{number}.other") for node in host.nodes]
+            theirs.append(await _busy_tails(host, other))
     p50, p99 = percentile(late, 0.5), percentile(late, 0.99)
     report(
         f"a line of {NODES} nodes × {RATE:.0f} lines/s to the controller, p99 ms",
@@ -198,8 +172,53 @@ async def busy() -> None:
     )
 
 
+async def _busy_links(host: Lab, number: int, files: Sequence[Path], late: list[float]) -> float:
+    """CPU seconds of this process during WINDOW; how late the lines were goes to `late`."""
+    links, sinks, store = await _follow_all(host, number, files)
+    await until(lambda: all(sink.open for sink in sinks), "the follows")
+    await _write(files, WARM_UP)
+    warm = [sink.arrivals[-1][0] // LINE for sink in sinks]
+    before = time.process_time()
+    await _write(files)
+    took = time.process_time() - before
+    await asyncio.gather(*(link.close() for link in links))
+    store.close()
+    for sink, path, skip in zip(sinks, files, warm, strict=True):
+        late += sink.late(path)[skip:]
+    return took
+
+
+async def _busy_tails(host: Lab, files: Sequence[Path]) -> float:
+    """CPU seconds of all the `ssh` clients during WINDOW; each writes to a file, as a mirror is."""
+    copies = [host.root / f"{node.name}.copy" for node in host.nodes]
+    tails = []
+    try:
+        for node, path, copy in zip(host.nodes, files, copies, strict=True):
+            argv = host.ssh(node, "tail", "-n", "+1", "-F", str(path))
+            with copy.open("wb") as target:
+                tails.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=target))
+
+        def level() -> bool:
+            pairs = zip(files, copies, strict=True)
+            return all(path.stat().st_size == copy.stat().st_size for path, copy in pairs)
+
+        await _write(files, WARM_UP)
+        await until(level, "the tails")
+        pids = [tail.pid for tail in tails]
+        before = cpu_seconds(*pids)
+        await _write(files)
+        took = cpu_seconds(*pids) - before
+        await until(level, "the tails")
+        return took
+    finally:
+        for tail in tails:
+            tail.terminate()
+        for tail in tails:
+            tail.wait()
+
+
 async def _follow_all(
-    host: Lab, files: Sequence[Path]
+    host: Lab, attempt: int, files: Sequence[Path]
 ) -> tuple[list[NodeLink], list[Mirrored], MirrorStore]:
     """A link to every node as the controller has it, one file of each followed into a mirror."""
     store = MirrorStore(host.root / "mirror")
@@ -207,21 +226,13 @@ async def _follow_all(
     for number, (node, path) in enumerate(zip(host.nodes, files, strict=True)):
         link = host.link(node)
         link.subscribe("watch_jobs", lambda event: None, interval=LISTING_INTERVAL)
-        sink = Mirrored(store.stream(StreamKey(job=JOB, attempt=0, node_rank=number)))
+        sink = Mirrored(store.stream(StreamKey(job=JOB, attempt=attempt, node_rank=number)))
         link.follow(host.relative(node, path), 0, sink, index=True)
         links.append(link)
         sinks.append(sink)
     await asyncio.gather(*(link.start() for link in links))
     await asyncio.gather(*(link.ready(120.0) for link in links))
     return links, sinks, store
-
-
-def _late(sinks: Sequence[Mirrored], files: Sequence[Path], warm: Sequence[int]) -> list[float]:
-    """Of all lines that came after the first `warm` arrivals of each sink."""
-    late: list[float] = []
-    for sink, path, skip in zip(sinks, files, warm, strict=True):
-        late += sink.late(path)[sink.arrivals[skip - 1][0] // LINE :]
-    return late
 
 
 async def idle() -> None:
@@ -265,6 +276,6 @@ async def idle() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(quiet())
-    asyncio.run(busy())
-    asyncio.run(idle())
+    for topic in (quiet, busy, idle):
+        if not sys.argv[1:] or topic.__name__ in sys.argv[1:]:
+            asyncio.run(topic())

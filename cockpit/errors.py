@@ -32,6 +32,7 @@ class ExitCode(enum.IntEnum):
     FAILED = 1
     USAGE = 64
     NO_INPUT = 66
+    IO_ERROR = 74
     UNAVAILABLE = 69
     CONTACT_LOST = 75
     PERMISSION = 77
@@ -48,10 +49,6 @@ class CockpitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-
-    def add_hint(self, hint: str) -> None:
-        """Say one more thing to do; goes before what was said already."""
-        self.hint = f"{hint}; {self.hint}" if self.hint else hint
 
     def __str__(self) -> str:
         return self.message
@@ -150,6 +147,12 @@ class StartError(CockpitError):
         codes = {error.exit_code for error in self.reasons.values()}
         if len(codes) == 1:
             self.exit_code = codes.pop()
+
+    def may_run_on(self, nodes: str, name: str, job: str) -> None:
+        """Say that `nodes` could not be told that the start was given up."""
+        self.message = f"the start of job {name} was given up, but it may run on {nodes}"
+        self.hint = f"`cockpit cancel {job}` ends it there once the node can be reached"
+        self.exit_code = ExitCode.CONTACT_LOST
 
 
 class ContactLost(CockpitError):

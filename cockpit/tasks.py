@@ -1,14 +1,30 @@
-"""Background work with an owner: every task started here is awaited or cancelled by `close`.
+"""Background work with an owner, and waiting with a limit: what asyncio does not bring along.
 
-Python 3.10 has no TaskGroup; this is the small part of it that long-lived objects need. An
-exception that nobody awaits is reported once through the loop's exception handler.
+Every task started by `Tasks` is awaited or cancelled by its `close`; Python 3.10 has no TaskGroup,
+and this is the small part of it that is needed. An exception that nobody awaits is reported once
+through the loop's exception handler. `within` waits for a future: `asyncio.wait_for` of Pythons
+before 3.12 swallows a cancellation that meets a result, and an object that is being closed would
+then wait for its next period.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def within(future: asyncio.Future[T], timeout: float) -> T:
+    """The result of `future`. Raises asyncio.TimeoutError after `timeout` seconds.
+
+    The future is left alone on a time-out and on cancellation.
+    """
+    done, _ = await asyncio.wait({future}, timeout=timeout)
+    if not done:
+        raise asyncio.TimeoutError
+    return future.result()
 
 
 class Tasks:

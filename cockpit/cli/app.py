@@ -107,6 +107,11 @@ def tell(error: CockpitError) -> None:
         click.echo(f"  hint: {clean(hint)}", err=True)
 
 
+def _discard_stdout() -> None:
+    """What is still buffered can go nowhere; the interpreter shall not trip over it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run() -> NoReturn:
     """Run the command line and leave with its exit code."""
     try:
@@ -130,6 +135,10 @@ def run() -> NoReturn:
         code = error.exit_code
     except BrokenPipeError:
         # The reader of stdout went away (`cockpit logs … | head`): nothing is wrong with us.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         code = 128 + 13
+    except OSError as error:
+        click.echo(f"cockpit: {error.strerror or error}", err=True)
+        _discard_stdout()
+        code = ExitCode.IO_ERROR
     sys.exit(int(code or 0))

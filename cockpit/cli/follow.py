@@ -20,6 +20,8 @@ from cockpit.model.types import Job, JobState, LinkState
 
 PULSE = 0.05
 """Seconds between looks while lines flow."""
+CANCEL_PATIENCE = 60.0
+"""Seconds that Ctrl-C goes on trying to tell a node without contact."""
 
 
 class Follower:
@@ -59,8 +61,9 @@ class Follower:
         ):
             try:
                 return await self._until_end(log)
-            except BrokenPipeError:
-                self._say(f"stdout was closed; job {self._id} goes on: `cockpit attach {self._id}`")
+            except OSError as error:
+                why = "was closed" if isinstance(error, BrokenPipeError) else "takes no more"
+                self._say(f"stdout {why}; job {self._id} goes on: `cockpit attach {self._id}`")
                 raise
             finally:
                 log.close()
@@ -75,7 +78,11 @@ class Follower:
         self._say("cancelling the job; press Ctrl-C again to leave while the nodes finish it")
         self._cancelling = asyncio.ensure_future(
             self._controller.cancel(
-                self._id, reason="Ctrl-C", say=self._say, told=self._told_nodes.add
+                self._id,
+                reason="Ctrl-C",
+                patience=CANCEL_PATIENCE,
+                say=self._say,
+                told=self._told_nodes.add,
             )
         )
 
@@ -94,6 +101,14 @@ class Follower:
                 self._narrate(job)
                 self._say(_ending(job))
                 return job.exit_code if job.exit_code is not None else int(ExitCode.FAILED)
+            if self._cancelling is not None and self._cancelling.done():
+                report = await self._cancelling
+                if not report.proven:
+                    self._printer.lines(log.flush())
+                    self._say(report.proof)
+                    self._say(f"`cockpit cancel {job.id}` tries again")
+                    left = any(node.left for node in report.nodes)
+                    return int(ExitCode.FAILED if left else ExitCode.CONTACT_LOST)
             self._check_contact(job)
             await asyncio.sleep(PULSE)
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cockpit.cli.common import narrate, with_controller
+from cockpit.cli.contact import ContactWatch, contact_option
 from cockpit.cli.jobs import cluster_option, find_job
+from cockpit.errors import ExitCode
 
 if TYPE_CHECKING:
     from cockpit.controller import Controller
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--rank", type=click.IntRange(0), metavar="R", multiple=True, help="Only rank R.")
 @click.option("--node", metavar="NAME", multiple=True, help="Only this node.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@contact_option
 @click.argument("job")
 @click.pass_context
 def logs(
@@ -30,6 +33,7 @@ def logs(
     rank: tuple[int, ...],
     node: tuple[str, ...],
     as_json: bool,
+    contact_timeout: float,
     job: str,
 ) -> None:
     """Print the log lines of all ranks of JOB, merged by time."""
@@ -57,7 +61,9 @@ def logs(
         missing = await log.complete(timeout=300.0, each=lambda: sink(wanted(log.poll())))
         sink(wanted(log.flush() if not follow or found.state.ended else log.poll()))
         printer.lines(last)
-        while follow and not controller.job(found.id).state.ended:
+        watch = ContactWatch(narrate, contact_timeout)
+        while follow and not (seen := controller.job(found.id)).state.ended:
+            watch.check(seen)
             printer.lines(wanted(log.poll()))
             await asyncio.sleep(0.05)
         if follow:
@@ -67,7 +73,7 @@ def logs(
             printer.lines(wanted(log.flush()))
         for what in missing:
             narrate(f"not printed: {what}")
-        return 75 if missing else 0
+        return int(ExitCode.CONTACT_LOST) if missing else 0
 
     ctx.exit(with_controller(ctx, work))
 
@@ -75,14 +81,7 @@ def logs(
 @click.command()
 @cluster_option
 @click.option("--json", "as_json", is_flag=True, help="JSON lines instead of prefixed text.")
-@click.option(
-    "--contact-timeout",
-    type=click.FloatRange(min=1.0),
-    default=600.0,
-    show_default=True,
-    metavar="S",
-    help="Leave with 75 when no node could be reached for so long; the job goes on.",
-)
+@contact_option
 @click.argument("job")
 @click.pass_context
 def attach(

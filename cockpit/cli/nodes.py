@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +14,11 @@ import click
 from cockpit.cli.common import narrate, print_json, with_controller
 from cockpit.cli.jobs import ASK_TIMEOUT, SAMPLE_TIMEOUT, cluster_option, json_option
 from cockpit.errors import CockpitError, ExitCode
+from cockpit.text import MAX_LINE, clean_line
+
+PIECE = MAX_LINE * 4
+"""Bytes after which a line of a command that has not ended yet is shown."""
+KILLED = 128 + 9
 
 if TYPE_CHECKING:
     from cockpit.controller import Controller
@@ -44,6 +52,41 @@ def nodes(ctx: click.Context, cluster: tuple[str, ...], as_json: bool) -> None:
     ctx.exit(with_controller(ctx, work, telemetry=True))
 
 
+class LineOutput:
+    """What a command writes, as lines; a line that does not end comes out in pieces."""
+
+    def __init__(self, show: Callable[[bytes], None]) -> None:
+        self._show = show
+        self._rest = bytearray()
+        self._went_on = False
+        """A piece of the present line was shown."""
+
+    def feed(self, data: bytes) -> None:
+        first, *others = data.split(b"\n")
+        self._add(first)
+        for piece in others:
+            self._end_line()
+            self._add(piece)
+
+    def close(self) -> None:
+        """Show a last line without newline."""
+        if self._rest:
+            self._end_line()
+
+    def _add(self, piece: bytes) -> None:
+        self._rest += piece
+        while len(self._rest) >= PIECE:
+            self._show(bytes(self._rest[:PIECE]))
+            del self._rest[:PIECE]
+            self._went_on = True
+
+    def _end_line(self) -> None:
+        if self._rest or not self._went_on:
+            self._show(bytes(self._rest))
+        self._rest.clear()
+        self._went_on = False
+
+
 @click.command(
     "exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False}
 )
@@ -63,25 +106,33 @@ def exec_command(
 
     No shell is involved; use `-- sh -c '…'` for one. The exit code is the highest of all nodes'.
     """
-    from cockpit.text import clean_line
+
+    def shower(name: str, *, err: bool) -> Callable[[bytes], None]:
+        def show(line: bytes) -> None:
+            click.echo(f"{name} │ {clean_line(line, PIECE)}", err=err)
+
+        return show
 
     async def one(controller: Controller, name: str) -> int:
-        partial = {"out": b"", "err": b""}
-
-        def output(stream: str, data: bytes) -> None:
-            *whole, partial[stream] = (partial[stream] + data).split(b"\n")
-            for line in whole:
-                click.echo(f"{name} │ {clean_line(line)}", err=stream == "err")
-
+        outputs = {
+            "out": LineOutput(shower(name, err=False)),
+            "err": LineOutput(shower(name, err=True)),
+        }
+        started = time.monotonic()
         try:
-            code = await controller.execute(cluster, name, argv, output, timeout=timeout)
+            code = await controller.execute(
+                cluster, name, argv, lambda stream, data: outputs[stream].feed(data),
+                timeout=timeout,
+            )  # fmt: skip
         except CockpitError as error:
             narrate(f"{name}: {error.message}")
             return int(ExitCode.UNAVAILABLE)
-        for stream in ("out", "err"):
-            if partial[stream]:
-                output(stream, b"\n")
-        if code:
+        finally:
+            for output in outputs.values():
+                output.close()
+        if code == KILLED and timeout is not None and time.monotonic() - started >= timeout:
+            narrate(f"{name}: killed after the time-out of {timeout:g} s")
+        elif code:
             narrate(f"{name}: ended with code {code}")
         return code
 
@@ -112,35 +163,73 @@ def exec_command(
 def clean(
     ctx: click.Context, cluster: tuple[str, ...], keep: int, yes: bool, job: tuple[str, ...]
 ) -> None:
-    """Remove ended jobs (their logs and copies) from the nodes: JOB…, or all but the newest."""
+    """Remove ended jobs (their logs and copies) from the nodes.
+
+    With JOB: those jobs. Without: all ended jobs but the newest, and code that no job needs.
+    """
     from cockpit.cli.tables import bytes_text
+
+    async def remove(controller: Controller) -> tuple[int, list[CockpitError]]:
+        """Show what will go, ask, and remove it: bytes freed, and what was refused."""
+        if job:
+            chosen = [await controller.find(reference) for reference in job]
+            question = f"Remove {len(chosen)} jobs from their nodes?"
+        else:
+            chosen = [j for j in controller.snapshot().jobs if j.state.ended][keep:]
+            question = (
+                f"Remove all but the newest {keep} ended jobs, and code that no job needs, from"
+                f" {len(controller.node_keys())} nodes?"
+            )
+        for found in chosen:
+            click.echo(f"{found.id}  {found.name}  {found.state.value}")
+        if not yes:
+            await confirm(question)
+        if not job:
+            return await controller.clean_code(keep)
+        freed, errors = 0, []
+        for found in chosen:
+            amount, refused = await controller.clean(found.id)
+            freed += amount
+            errors += refused
+        return freed, errors
 
     async def work(controller: Controller) -> int:
         controller.open(cluster or None)
         failed = await controller.settle(ASK_TIMEOUT)
         await controller.loaded(ASK_TIMEOUT)
-        if job:
-            chosen = [await controller.find(reference) for reference in job]
-        else:
-            chosen = [j for j in controller.snapshot().jobs if j.state.ended][keep:]
-        if not chosen:
-            narrate("there is nothing to remove")
-            return 0
-        for found in chosen:
-            click.echo(f"{found.id}  {found.name}  {found.state.value}")
-        if not yes:
-            click.confirm(f"Remove {len(chosen)} jobs from their nodes?", abort=True, err=True)
-        freed, refused = 0, 0
-        for found in chosen:
-            amount, errors = await controller.clean(found.id)
-            freed += amount
-            refused += len(errors)
-            for error in errors:
-                narrate(error.message)
+        freed, errors = await remove(controller)
+        for error in errors:
+            narrate(error.message)
+        for key, error in sorted(failed.items()):
+            narrate(f"{key.cluster}/{key.node} was not cleaned: {error.message}")
         narrate(f"freed {bytes_text(freed)}")
-        return int(ExitCode.FAILED) if refused or failed else 0
+        return int(ExitCode.FAILED) if errors or failed else 0
 
     ctx.exit(with_controller(ctx, work))
+
+
+async def confirm(question: str) -> None:
+    """Ask on the terminal while the links live on. Raises click.Abort for anything but a yes."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bool] = loop.create_future()
+
+    def settle(yes: bool) -> None:
+        if not answer.done():
+            answer.set_result(yes)
+
+    def ask() -> None:
+        try:
+            yes = click.confirm(question, err=True)
+        except click.Abort:
+            yes = False
+        # The loop is gone when the person left with Ctrl-C.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, yes)
+
+    # Not the loop's executor: leaving with Ctrl-C would wait there for the answer.
+    threading.Thread(target=ask, name="question", daemon=True).start()
+    if not await answer:
+        raise click.Abort
 
 
 def __getattr__(name: str) -> Any:

@@ -115,14 +115,15 @@ def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str
     args: tuple[str, ...] = options["args"]
     what: dict[str, Any] = {}
     profile = config.jobs.get(options["job"]) if options["job"] else None
-    if profile is not None and script is not None and not options["module"]:
+    typed_kind = options["module"] or options["no_python"]
+    if profile is not None and script is not None and not typed_kind:
         # A job profile says what to run; words after it are further arguments.
         what = {"args": (*profile.args, script, *args)}
     elif script is not None:
         key = "module" if options["module"] else "command" if options["no_python"] else "script"
         what = {key: (script, *args) if key == "command" else script}
         what["args"] = () if key == "command" else args
-    elif profile is None:
+    elif options["job"] is None:
         raise UsageError("there is nothing to run", "cockpit run SCRIPT [ARGS…], or -j JOBPROFILE")
     resolved = profiles.resolve(
         config,
@@ -195,7 +196,12 @@ async def _launch(
             return await _stopped(controller, job, say)
         launching.result()
         if options["detach"]:
-            click.echo(job)
+            if len(controller.job(job).nodes) < request.max_nodes:
+                say("a detached launch takes in no node that comes later")
+            if options["as_json"]:
+                print_json({"schema": 1, "id": job, "name": request.name})
+            else:
+                click.echo(job)
             return 0
         say(f"job {job} ({request.name}) started")
         follower = Follower(

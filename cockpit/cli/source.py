@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cockpit.controller import CancelReport, Controller, JobLog
-from cockpit.model.merged import LogLine
 from cockpit.model.types import Fleet
-
-
-class _ScreenLog:
-    """A job's merged log, bounded per poll so that a flood never holds up a frame."""
-
-    def __init__(self, log: JobLog) -> None:
-        self._log = log
-
-    def poll(self) -> Sequence[LogLine]:
-        return self._log.poll()
-
-    def close(self) -> None:
-        self._log.close()
 
 
 class ControllerSource:
@@ -37,8 +21,8 @@ class ControllerSource:
     async def restart(self, job_id: str) -> int:
         return await self._controller.restart(job_id)
 
-    def log(self, job_id: str) -> _ScreenLog:
-        return _ScreenLog(self._controller.log(job_id))
+    def log(self, job_id: str) -> JobLog:
+        return self._controller.log(job_id)
 
     def retry(self, node: str) -> None:
         self._controller.retry(node)

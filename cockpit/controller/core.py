@@ -275,24 +275,19 @@ class Controller:
         *,
         grace: float | None = None,
         reason: str = "",
+        patience: float = ending.PATIENCE,
         say: Say = _quiet,
         told: Callable[[str], None] = _quiet,
     ) -> CancelReport:
         """End the newest attempt of a job everywhere and prove it by asking every node again.
 
         Sends one SIGTERM per node, kills what is left after `grace` seconds (default: the
-        job's), then scans. `told` is called with the name of each node that has the command for
-        good, whatever becomes of us. Raises JobNotFound.
+        job's), then scans; see `ending.Order` for the rest. Raises JobNotFound.
         """
-        return await ending.cancel(
-            self._sessions,
-            job_id,
-            by=self.by,
-            grace=grace,
-            reason=reason,
-            say=say,
-            told=told,
+        order = ending.Order(
+            by=self.by, grace=grace, reason=reason, patience=patience, say=say, told=told
         )
+        return await ending.cancel(self._sessions, job_id, order)
 
     async def clean_code(self, keep: int) -> tuple[int, list[CockpitError]]:
         """Remove from every node the ended jobs beyond the newest `keep`, and unused code.

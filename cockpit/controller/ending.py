@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from cockpit.controller.reports import CancelReport, NodeProof
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.tracking import Seat, TrackedJob
@@ -21,28 +23,35 @@ from cockpit.text import clean
 
 PROOF_MARGIN = 25.0
 """Seconds beyond the grace that a node gets to sweep before the proof is taken."""
-CONTACT_TIMEOUT = 10.0
+PATIENCE = 10.0
 """Seconds that a node whose link is down gets to come back before it counts as unreachable."""
 
 
-async def cancel(
-    sessions: Sessions,
-    job_id: str,
-    *,
-    by: str,
-    grace: float | None,
-    reason: str,
-    say: Say,
-    told: Callable[[str], None],
-) -> CancelReport:
+def _unheard(text: str) -> None:
+    """Nobody listens."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job shall be ended, and who hears of it.
+
+    `told` is called with the name of each node that has the command for good, whatever becomes
+    of us. A node without contact is told as soon as it is back within `patience` seconds.
+    """
+
+    by: str
+    grace: float | None = None
+    """Seconds between SIGTERM and SIGKILL; the job's own when None."""
+    reason: str = ""
+    patience: float = PATIENCE
+    say: Say = _unheard
+    told: Callable[[str], None] = _unheard
+
+
+async def cancel(sessions: Sessions, job_id: str, order: Order) -> CancelReport:
     """End the newest attempt of a job everywhere. Raises JobNotFound."""
     tracked = sessions.tracked(job_id)
-    wait = tracked.record.grace if grace is None else grace
     proofs = await asyncio.gather(
-        *(
-            _on_node(sessions, tracked, seat, by, wait, reason, say, told)
-            for seat in tracked.newest()
-        )
+        *(_NodeEnd(sessions, tracked, seat, order).run() for seat in tracked.newest())
     )
     known = {proof.name for proof in proofs}
     unseen = tuple(
@@ -53,53 +62,75 @@ async def cancel(
     return CancelReport(job=job_id, nodes=(*proofs, *unseen))
 
 
-async def _on_node(
-    sessions: Sessions,
-    tracked: TrackedJob,
-    seat: Seat,
-    by: str,
-    grace: float,
-    reason: str,
-    say: Say,
-    told: Callable[[str], None],
-) -> NodeProof:
-    name = seat.key.node
-    job = tracked.record.id
-    try:
-        await seat.link.ready(CONTACT_TIMEOUT)
-        if not _ended(tracked, seat):
-            await send_cancel(
-                seat.link, job, seat.attempt, seat.node_rank, by=by, reason=reason, grace=grace
-            )
-            told(name)
-            say(f"{name}: SIGTERM sent, up to {grace:.0f} s of grace")
-            deadline = time.monotonic() + grace + PROOF_MARGIN
-            while not _ended(tracked, seat) and time.monotonic() < deadline:
-                await sessions.changed(0.2)
-        found = [
-            process
-            for process in await left_over(seat.link, job)
-            if not _of_another_node(tracked, seat, str(process["marker"]))
-        ]
-    except (LinkError, NodeError) as error:
-        return NodeProof(name=name, unreachable=error.message)
-    left = tuple(
-        Leftover(pid=int(process["pid"]), command=clean(str(process["command"])))
-        for process in found
-    )
-    node = _node(tracked, seat)
-    say(f"{name}: {'nothing is left' if not left else f'{len(left)} processes are left'}")
-    return NodeProof(name=name, swept=node.swept if node is not None else (), left=left)
+class _NodeEnd:
+    """One node's part: the command, the wait, the proof; again after every loss of contact."""
 
+    def __init__(self, sessions: Sessions, tracked: TrackedJob, seat: Seat, order: Order) -> None:
+        self._sessions = sessions
+        self._tracked = tracked
+        self._seat = seat
+        self._order = order
+        self._grace = tracked.record.grace if order.grace is None else order.grace
+        self._give_up_at = time.monotonic() + order.patience
 
-def _node(tracked: TrackedJob, seat: Seat) -> JobNode | None:
-    nodes = tracked.model.snapshot(time.time()).nodes
-    return next((node for node in nodes if node.node_rank == seat.node_rank), None)
+    async def run(self) -> NodeProof:
+        name = self._seat.key.node
+        while True:
+            try:
+                await self._contact()
+                await self._end()
+                return await self._prove()
+            except LinkError as error:
+                if time.monotonic() >= self._give_up_at or not error.retry:
+                    return NodeProof(name=name, unreachable=error.message)
+            except NodeError as error:
+                return NodeProof(name=name, unreachable=error.message)
+            await asyncio.sleep(0.1)
 
+    async def _contact(self) -> None:
+        await self._seat.link.ready(max(self._give_up_at - time.monotonic(), 0.1))
 
-def _ended(tracked: TrackedJob, seat: Seat) -> bool:
-    node = _node(tracked, seat)
-    return node is not None and node.state.ended
+    async def _end(self) -> None:
+        seat, order = self._seat, self._order
+        if self._ended():
+            return
+        await send_cancel(
+            seat.link,
+            self._tracked.record.id,
+            seat.attempt,
+            seat.node_rank,
+            by=order.by,
+            reason=order.reason,
+            grace=self._grace,
+        )
+        order.told(seat.key.node)
+        order.say(f"{seat.key.node}: SIGTERM sent, up to {self._grace:.0f} s of grace")
+        until = time.monotonic() + self._grace + PROOF_MARGIN
+        while not self._ended() and time.monotonic() < until:
+            await self._contact()
+            await self._sessions.changed(0.2)
+
+    async def _prove(self) -> NodeProof:
+        seat = self._seat
+        left = tuple(
+            Leftover(pid=int(process["pid"]), command=clean(str(process["command"])))
+            for process in await left_over(seat.link, self._tracked.record.id)
+            if not _of_another_node(self._tracked, seat, str(process["marker"]))
+        )
+        node = self._node()
+        found = f"{len(left)} processes are left" if left else "nothing is left"
+        self._order.say(f"{seat.key.node}: {found}")
+        return NodeProof(
+            name=seat.key.node, swept=node.swept if node is not None else (), left=left
+        )
+
+    def _node(self) -> JobNode | None:
+        nodes = self._tracked.model.snapshot(time.time()).nodes
+        return next((node for node in nodes if node.node_rank == self._seat.node_rank), None)
+
+    def _ended(self) -> bool:
+        node = self._node()
+        return node is not None and node.state.ended
 
 
 def _of_another_node(tracked: TrackedJob, seat: Seat, marker: str) -> bool:

@@ -106,15 +106,9 @@ class Starter:
                     if node is not None and _never_ran(node)
                 }
                 if failed:
-                    await ending.cancel(
-                        self._sessions,
-                        job_id,
-                        by=self._by,
-                        grace=1.0,
-                        reason="another node did not start",
-                        say=_unheard,
-                        told=_unheard,
-                    )
+                    reason = "another node did not start"
+                    order = ending.Order(by=self._by, grace=1.0, reason=reason)
+                    await ending.cancel(self._sessions, job_id, order)
                     names = ", ".join(failed)
                     raise StartError(
                         f"job {job.name} was not started: {names} could not run it", failed
@@ -174,7 +168,3 @@ def _start_failure(name: str, job: Job) -> str:
     if cause is not None and cause.node == name and cause.message:
         return f"{name}: {cause.message}"
     return f"{name}: the launcher process could not be started"
-
-
-def _unheard(text: str) -> None:
-    """The error that follows says it all."""

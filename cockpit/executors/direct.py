@@ -116,6 +116,8 @@ class Gang:
         self._say = say
         self._connect_timeout = connect_timeout
         self._port = port
+        self._clock: float | None = None
+        """How far the attempt's clock is from this machine's, seconds."""
         self._asked: dict[str, tuple[Place, Member]] = {}
         """Nodes that were asked to claim, whatever came of it."""
 
@@ -139,7 +141,7 @@ class Gang:
         except StartError as error:
             untold = await self._give_up()
             if untold:
-                error.add_hint(f"may still run on {untold}: `cockpit cancel {self._job.id}`")
+                error.may_run_on(untold, self._job.name, self._job.id)
             raise
         except BaseException:
             untold = await self._give_up()
@@ -209,7 +211,7 @@ class Gang:
         self, candidates: Sequence[Place], minimum: int
     ) -> tuple[list[_Ready], dict[str, CockpitError]]:
         ready, failed = await _everywhere(candidates, self._look)
-        skewed = _skewed(ready) if len(ready) > 1 else {}
+        skewed = self._skewed(ready)
         failed.update(skewed)
         ready = [item for item in ready if item.place.spec.name not in skewed]
         # Only what will run is uploaded; nothing is when the minimum cannot be met anyway.
@@ -222,6 +224,32 @@ class Gang:
         )
         failed.update(refused)
         return [item for item in chosen if item.place.spec.name not in refused], failed
+
+    def _skewed(self, ready: Sequence[_Ready]) -> dict[str, CockpitError]:
+        """Nodes whose clock is too far from the others' for torch's rendezvous.
+
+        The clock of this machine has a vote too, or two nodes could not be told apart. Once an
+        attempt runs, its clock is the one that joining nodes are held against.
+        """
+        offsets = {item.place.spec.name: item.place.link.link.clock_offset for item in ready}
+        known = {name: offset for name, offset in offsets.items() if offset is not None}
+        if self._clock is None:
+            votes = sorted([*known.values(), 0.0])
+            clock = votes[len(votes) // 2] if len(known) > 1 else next(iter(known.values()), 0.0)
+        else:
+            clock = self._clock
+        off = {
+            name: NodeError(
+                "clock",
+                f"{name}: its clock is {abs(offset - clock):.0f} s"
+                f" {'ahead of' if offset > clock else 'behind'} the other clocks",
+                "torch's rendezvous compares wall clocks: run chrony or ntp there",
+            )
+            for name, offset in known.items()
+            if abs(offset - clock) > places.MAX_CLOCK_SPREAD
+        }
+        self._clock = clock
+        return dict(off)
 
     async def _look(self, place: Place) -> _Ready:
         hello = await place.link.ready(self._connect_timeout)
@@ -364,23 +392,6 @@ class Gang:
             reasons,
             first.hint if first is not None else "",
         )
-
-
-def _skewed(ready: Sequence[_Ready]) -> dict[str, CockpitError]:
-    """Nodes whose clock is too far from the majority's for torch's rendezvous."""
-    offsets = {item.place.spec.name: item.place.link.link.clock_offset or 0.0 for item in ready}
-    ordered = sorted(offsets.values())
-    middle = ordered[len(ordered) // 2]
-    return {
-        name: NodeError(
-            "clock",
-            f"{name}: its clock is {abs(offset - middle):.0f} s"
-            f" {'ahead of' if offset > middle else 'behind'} the other nodes'",
-            "torch's rendezvous compares wall clocks: run chrony or ntp there",
-        )
-        for name, offset in offsets.items()
-        if abs(offset - middle) > places.MAX_CLOCK_SPREAD
-    }
 
 
 def _megabytes(size: int) -> str:

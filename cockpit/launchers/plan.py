@@ -1,45 +1,16 @@
-"""What a launch is before anything runs: a request, and the plan it turns into.
+"""What a launch is before anything runs: the request (from `profiles`) and the plan made of it.
 
-Pure data, made from profiles; `--dry-run` prints it, the executor runs that very value.
+Pure data; `--dry-run` prints a plan, the executor runs that very value.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from cockpit.profiles.types import Cluster, Launcher, NodeSpec
+from cockpit.profiles.request import Request
 from cockpit.protocol.records import SecretRef
 
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as asked for, profiles resolved. Exactly one of script, module, command is set."""
-
-    name: str
-    cluster: Cluster
-    launcher: Launcher
-    nodes: tuple[NodeSpec, ...]
-    """Candidates in order; the first `max_nodes` that work take part."""
-    min_nodes: int
-    max_nodes: int
-    nproc_per_node: int | str
-    script: str | None = None
-    module: str | None = None
-    command: tuple[str, ...] | None = None
-    args: tuple[str, ...] = ()
-    working_dir: str
-    """Absolute path on the controller."""
-    env: dict[str, str] = {}
-    secrets: dict[str, SecretRef] = {}
-    max_restarts: int = 0
-
-    @property
-    def asked(self) -> tuple[str, ...]:
-        """The command in the user's own words, for people."""
-        if self.command is not None:
-            return (*self.command, *self.args)
-        if self.module is not None:
-            return ("-m", self.module, *self.args)
-        return (self.script or "", *self.args)
+__all__ = ["Plan", "Request"]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

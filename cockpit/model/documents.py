@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from cockpit.model.journals import NodeEvent
 from cockpit.model.merged import LogLine
 from cockpit.model.types import Cause, Gpu, Job, JobNode, Leftover, Link, Node, Rank
 
@@ -145,23 +144,6 @@ def log_document(line: LogLine) -> Document:
         "offset": line.offset,
         "at": iso(line.at),
         "text": line.text,
-    }
-
-
-def node_event_document(event: NodeEvent) -> Document:
-    """One event of a node's journal, in `run --json` and `attach --json`."""
-    own = ("seq", "at", "mono", "kind")
-    return {
-        "type": "event",
-        "event": event.kind,
-        "job": event.job,
-        "attempt": event.attempt,
-        "node": event.node,
-        "node_rank": event.node_rank,
-        "journal": event.journal,
-        "seq": event.seq,
-        "at": iso(event.at),
-        "fields": {name: value for name, value in event.fields.items() if name not in own},
     }
 
 

@@ -63,11 +63,6 @@ class FleetModel:
         )
         self._set(key, node)
 
-    def remove_node(self, name: str, cluster: str) -> None:
-        """Forget a node. Unknown ones are ignored."""
-        if self._nodes.pop((cluster, name), None) is not None:
-            self._changed_nodes()
-
     def job(self, model: JobModel) -> None:
         """A job is known. Its later changes are seen without being told."""
         if self._jobs.get(model.record.id) is not model:
@@ -98,8 +93,5 @@ class FleetModel:
 
     def _set(self, key: tuple[str, str], node: Node) -> None:
         self._nodes[key] = node
-        self._changed_nodes()
-
-    def _changed_nodes(self) -> None:
         self._node_list = None
         self._revision += 1

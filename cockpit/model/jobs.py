@@ -48,8 +48,8 @@ class JobModel:
     ) -> tuple[NodeEvent, ...]:
         """Take in bytes of the journal "events" or "launcher" of one node; returns new events.
 
-        Repeated bytes change nothing. Raises GapError when bytes before `offset` are missing
-        (follow again from `position`), KeyError for another journal.
+        Repeated bytes change nothing. Raises GapError, which says from where to follow
+        again, when bytes before `offset` are missing, and KeyError for another journal.
         """
         node = self._attempt(attempt).node(node_rank)
         before = node.revision
@@ -71,10 +71,6 @@ class JobModel:
             for entry in entries
         )
 
-    def position(self, attempt: int, node_rank: int, journal: str) -> int:
-        """The byte at which to follow a journal on."""
-        return self._attempt(attempt).node(node_rank).readers[journal].position
-
     def sized(self, attempt: int, node_rank: int, journal: str, size: int) -> None:
         """A journal is known to hold `size` bytes: the job is not judged before they were fed.
 
@@ -94,9 +90,12 @@ class JobModel:
             self._touch(node)
 
     def supervised(self, attempt: int, node_rank: int, alive: bool) -> None:
-        """Whether a supervisor watches over the attempt on that node, as its agent sees it."""
+        """Whether a supervisor watches over the attempt on that node, as its agent sees it.
+
+        Cheap and without effect while nothing changed, and once the attempt has ended there.
+        """
         node = self._attempt(attempt).node(node_rank)
-        if node.supervised != alive:
+        if node.supervised != alive and node.events.ended is None:
             node.supervised = alive
             self._touch(node)
 

@@ -28,7 +28,7 @@ class GapError(ValueError):
 
 
 class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with its origin, for faces that print events. `fields` holds cleaned JSON values.
+    """An event with its origin. `fields` holds cleaned JSON values.
 
     `journal` is "events" (of the supervisor) or "launcher".
     """

@@ -1,14 +1,10 @@
-"""Lines out of a log mirror: forwards as they arrive, and windows of them for the screen.
+"""Lines out of a log mirror, forwards as they arrive. Used by `merged`.
 
-`LineReader` reads on where it stopped; `Lines` fetches lines around an offset and counts them
-block by block. A line without end is cut here, so memory stays bounded whatever a rank writes.
-Both read only what the mirror holds and say which bytes they would need.
+`LineReader` reads on where it stopped and takes only what the mirror holds. A line without end
+is cut here, so memory stays bounded whatever a rank writes.
 """
 
 from __future__ import annotations
-
-import array
-import bisect
 
 import msgspec
 
@@ -18,8 +14,6 @@ from cockpit.text import MAX_LINE, clean, clean_line
 CAP = MAX_LINE * 4
 """Bytes of a line that are kept."""
 CHUNK = 128 * 1024
-BLOCK = 64 * 1024
-"""Bytes per entry of the sparse line count."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -161,125 +155,3 @@ class _Times:
         while self._next < len(pairs) and pairs[self._next][0] <= offset:
             self._next += 1
         return pairs[self._next - 1][1]
-
-
-class Window(msgspec.Struct, frozen=True):
-    """Lines of one stream in order. `missing`: the bytes to fetch for more of them, if any."""
-
-    lines: tuple[Line, ...]
-    missing: tuple[int, int] | None = None
-
-
-class Lines:
-    """Access to a stream by line, for a screen that shows a window of it."""
-
-    def __init__(self, stream: MirrorStream) -> None:
-        self.stream = stream
-        self._counts = array.array("Q", [0])
-        """Newlines before the start of each block."""
-
-    def after(self, offset: int, count: int) -> Window:
-        """`count` lines from the line that starts at `offset` on, an unfinished last one too."""
-        reader = LineReader(self.stream, offset)
-        lines: list[Line] = []
-        while len(lines) < count and not reader.stalled:
-            lines.extend(reader.read(BLOCK))
-        if len(lines) < count and reader.drained and (rest := reader.flush()) is not None:
-            lines.append(rest)
-        lines = lines[:count]
-        hole = reader.hole if len(lines) < count else None
-        if hole is None and len(lines) < count and reader.position < self.stream.expected:
-            hole = (reader.position, self.stream.expected)
-        return Window(tuple(lines), hole)
-
-    def before(self, offset: int, count: int) -> Window:
-        """The `count` lines that end at `offset`, which is the start of a line or the end."""
-        start, hole = self._back(offset, count)
-        if hole is not None and start > 0:
-            # The bytes right after a hole may be the rest of a line.
-            reader = LineReader(self.stream, start, align=True)
-        else:
-            reader = LineReader(self.stream, start)
-        lines: list[Line] = []
-        while reader.position < offset and not reader.stalled:
-            lines.extend(reader.read(min(BLOCK, offset - reader.position)))
-        if (rest := reader.flush()) is not None:
-            lines.append(rest)
-        return Window(tuple(lines[-count:]) if count else (), hole)
-
-    def last(self, count: int) -> Window:
-        """The newest `count` lines that are held."""
-        return self.before(self.stream.end, count)
-
-    def _back(self, offset: int, count: int) -> tuple[int, tuple[int, int] | None]:
-        """Where the `count`-th line before `offset` starts; or after which hole the view ends."""
-        end = max(offset - 1, 0)
-        while end > 0:
-            start = max(end - BLOCK, 0)
-            holes = self.stream.missing(start, end)
-            floor = holes[-1][1] if holes else start
-            data = self.stream.read(floor, end - floor)
-            position = len(data)
-            while (position := data.rfind(b"\n", 0, position)) >= 0:
-                count -= 1
-                if count == 0:
-                    return floor + position + 1, None
-            if holes:
-                return floor, holes[-1]
-            end = start
-        return 0, None
-
-    # -- counting ------------------------------------------------------------------------------
-
-    @property
-    def scanned(self) -> int:
-        """Bytes from the start of the stream whose lines were counted."""
-        return (len(self._counts) - 1) * BLOCK
-
-    def scan(self, budget: int = 64 * BLOCK) -> bool:
-        """Count the lines of `budget` more bytes; True when all whole blocks were counted."""
-        stop = self.scanned + budget
-        while self.scanned < stop:
-            data = self.stream.read(self.scanned, BLOCK)
-            if len(data) < BLOCK:
-                return True
-            self._counts.append(self._counts[-1] + data.count(b"\n"))
-        return False
-
-    def count(self) -> tuple[int, bool]:
-        """Number of lines, and whether it is exact or an estimate from the bytes counted."""
-        end, scanned = self.stream.end, self.scanned
-        known = self._counts[-1]
-        data = self.stream.read(scanned, BLOCK)
-        if scanned + len(data) >= end:
-            rest = 1 if data and not data.endswith(b"\n") else 0
-            return known + data.count(b"\n") + rest, True
-        sample, lines = scanned, known
-        if not sample:
-            held = self.stream.held
-            data = data or (self.stream.read(max(held[-1][0], end - BLOCK), BLOCK) if held else b"")
-            sample, lines = len(data), data.count(b"\n")
-        return (int(end * lines / sample) if sample else 0), False
-
-    def offset_of(self, number: int) -> int | None:
-        """Where line `number` (from 0) starts; None when it lies outside what was counted."""
-        if number <= 0:
-            return 0
-        block = bisect.bisect_left(self._counts, number) - 1
-        data = self.stream.read(block * BLOCK, BLOCK)
-        position = -1
-        for _ in range(number - self._counts[block]):
-            position = data.find(b"\n", position + 1)
-            if position < 0:
-                return None
-        return block * BLOCK + position + 1
-
-    def number_of(self, offset: int) -> int | None:
-        """The number (from 0) of the line that holds `offset`; None when it was not counted."""
-        block = offset // BLOCK
-        if block >= len(self._counts):
-            return None
-        data = self.stream.read(block * BLOCK, offset - block * BLOCK)
-        if len(data) < offset - block * BLOCK:
-            return None
-        return self._counts[block] + data.count(b"\n")

@@ -2,13 +2,15 @@
 
 The order is (time, node rank, stream, offset): the same for whoever reads, whenever, in whatever
 order the bytes came. `history` merges what is held; `take` follows and holds lines back for a
-moment so that nodes whose bytes arrive a little later still find their place.
+moment so that nodes whose bytes arrive a little later still find their place. One `take` does a
+bounded amount of work, however much has arrived; `history` and `drain` are complete.
 """
 
 from __future__ import annotations
 
 import collections
 import heapq
+import sys
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -19,9 +21,16 @@ from cockpit.model.mirror import MirrorStream
 SETTLE = 0.15
 """Seconds for which a line waits for earlier ones of other streams."""
 PATIENCE = 5.0
-"""Seconds for which a stream that is known to hold more may hold up the others."""
+"""Seconds for which a stream that is known to hold more may hold up the others, and for which
+the bytes of a hole in the middle of a stream are waited for."""
+QUIET = 1.0
+"""Seconds without new bytes after which the last line of an ended stream counts as finished."""
 BUFFER = 1024 * 1024
 """Bytes per stream that wait in memory; the rest waits in the mirror."""
+TURN = 1024 * 1024
+"""Bytes that one `take` reads from all mirrors together."""
+LINES = 5000
+"""Lines that one `take` gives out at most."""
 _LINE_COST = 64
 
 Order = tuple[int, int, int, int, int]
@@ -137,6 +146,8 @@ class _Feed:
         self.arrivals: collections.deque[tuple[float, float]] = collections.deque()
         """(when lines were read, time of the last of them)."""
         self.progress: float | None = None
+        """When something was last read, or would have been had it been this stream's turn."""
+        self._hole_since: float | None = None
         self._clock = _Clock(source)
 
     @property
@@ -153,18 +164,46 @@ class _Feed:
         """The stream is known to hold lines that were not read yet."""
         return not self.reader.drained or self.reader.position < self.source.mirror.expected
 
-    def fill(self, now: float, *, final: bool = False) -> None:
-        """Read what the mirror holds. `final`: step over holes, and take an unfinished line."""
+    def read(self, now: float) -> int:
+        """Take in the next chunk of what the mirror holds; how many bytes that were."""
         before = self.reader.position
-        while not self.full:
-            self._push(self.reader.read(), now)
-            if self.reader.stalled and not (final and self.reader.skip_hole()):
-                break
-        if self.progress is None or self.full or self.reader.position != before:
+        self._push(self.reader.read(), now)
+        count = self.reader.position - before
+        if count:
+            self.progress, self._hole_since = now, None
+        return count
+
+    def idle(self, now: float) -> bool:
+        """Nothing could be read. True when there is something to read after all.
+
+        A hole that is not filled in time (the node dropped those bytes) is stepped over, and a
+        stream that has ended gives out its unfinished last line.
+        """
+        if self.progress is None:
             self.progress = now
-        if self.reader.drained and (final or (self.source.mirror.ended and not self.behind)):
-            rest = self.reader.flush()
-            self._push([] if rest is None else [rest], now)
+        if not self.reader.drained:
+            if self._hole_since is None:
+                self._hole_since = now
+            if now - self._hole_since > PATIENCE and self.reader.skip_hole():
+                self._hole_since = None
+                return True
+        elif self.source.mirror.ended and not self.behind and now - self.progress >= QUIET:
+            self._finish(now)
+        return False
+
+    def read_rest(self) -> None:
+        """Read over holes until there is nothing more or the buffer is full."""
+        never = float("inf")
+        while not self.full:
+            if not self.read(never) and not self.reader.skip_hole():
+                break
+        if self.reader.drained:
+            self._finish(never)
+
+    def _finish(self, now: float) -> None:
+        """Count the unfinished last line as a line."""
+        rest = self.reader.flush()
+        self._push([] if rest is None else [rest], now)
 
     def _push(self, lines: list[Line], now: float) -> None:
         if lines:
@@ -180,14 +219,25 @@ class _Feed:
             newest = last
         return newest
 
-    def take(self, limit: Key) -> Iterator[_Run]:
-        waiting = self.waiting
-        while waiting and (waiting[0].at, self.order) <= limit:
-            run = waiting.popleft()
-            self.cost -= run.cost
-            yield run
-        while self.arrivals and (not waiting or self.arrivals[0][1] < waiting[0].at):
+    def ready(self, limit: Key) -> bool:
+        """The next line belongs before `limit`."""
+        return bool(self.waiting) and (self.waiting[0].at, self.order) <= limit
+
+    def take(self, most: int) -> list[Line]:
+        """The next lines that have the same time, `most` of them at most."""
+        run = self.waiting[0]
+        if len(run.lines) <= most:
+            self.waiting.popleft()
+            taken, cost = run.lines, run.cost
+        else:
+            taken = run.lines[:most]
+            del run.lines[:most]
+            cost = sum(len(line.data) + _LINE_COST for line in taken)
+            run.cost -= cost
+        self.cost -= cost
+        while self.arrivals and (not self.waiting or self.arrivals[0][1] < self.waiting[0].at):
             self.arrivals.popleft()
+        return taken
 
 
 class MergedLog:
@@ -217,15 +267,16 @@ class MergedLog:
                 yield run.source.line(line)
 
     def take(self, now: float, settle: float = SETTLE) -> list[LogLine]:
-        """New lines that waited for `settle` seconds, in order; each line once.
+        """New lines that waited for `settle` seconds, in order; each line once, LINES at most.
 
-        `now` is any clock that does not go back. A line that comes later than `settle` after
-        newer ones were taken is not lost: it comes next, with its own time.
+        What is left over comes with the next call. `now` is any clock that does not go back. A
+        line that comes later than `settle` after newer ones were taken is not lost: it comes
+        next, with its own time.
         """
+        self._read(now)
         settled: Key | None = None
         bound: Key | None = None
         for feed in self._feeds:
-            feed.fill(now)
             newest = feed.settled(now - settle)
             if newest is not None:
                 key = (newest, feed.order)
@@ -235,14 +286,34 @@ class MergedLog:
                 bound = key if bound is None or key < bound else bound
         if settled is None:
             return []
-        return self._release(settled if bound is None else min(settled, bound))
+        return self._release(settled if bound is None else min(settled, bound), LINES)
+
+    def _read(self, now: float) -> None:
+        """Read TURN bytes: a chunk of each stream before any gets another, the oldest first."""
+        left = TURN
+        queue = [(0, feed.last, number) for number, feed in enumerate(self._feeds)]
+        heapq.heapify(queue)
+        while queue and left > 0:
+            turns, _, number = heapq.heappop(queue)
+            feed = self._feeds[number]
+            if feed.full:
+                feed.progress = now
+                continue
+            count = feed.read(now)
+            left -= count
+            if count or feed.idle(now):
+                heapq.heappush(queue, (turns + 1, feed.last, number))
+        for _, _, number in queue:
+            feed = self._feeds[number]
+            if not feed.reader.drained:
+                feed.progress = now
 
     def drain(self) -> Iterator[list[LogLine]]:
         """All that is held and was not taken, in batches, with unfinished last lines."""
         while True:
             bound: Key | None = None
             for feed in self._feeds:
-                feed.fill(float("inf"), final=True)
+                feed.read_rest()
                 if feed.full:
                     key = (feed.last, feed.order)
                     bound = key if bound is None or key < bound else bound
@@ -253,10 +324,19 @@ class MergedLog:
             elif bound is None:
                 return
 
-    def _release(self, limit: Key) -> list[LogLine]:
-        ready = [run for feed in self._feeds for run in feed.take(limit)]
-        ready.sort(key=lambda run: run.key)
-        return [run.source.line(line) for run in ready for line in run.lines]
+    def _release(self, limit: Key, most: int = sys.maxsize) -> list[LogLine]:
+        """The lines that belong before `limit`, in order, `most` of them at most."""
+        feeds = self._feeds
+        heads = [(feed.waiting[0].key, n) for n, feed in enumerate(feeds) if feed.ready(limit)]
+        heapq.heapify(heads)
+        lines: list[LogLine] = []
+        while heads and len(lines) < most:
+            _, number = heapq.heappop(heads)
+            feed = feeds[number]
+            lines.extend(map(feed.source.line, feed.take(most - len(lines))))
+            if feed.ready(limit):
+                heapq.heappush(heads, (feed.waiting[0].key, number))
+        return lines
 
 
 def _runs(source: Source) -> Iterator[_Run]:

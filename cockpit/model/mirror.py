@@ -21,6 +21,7 @@ import msgspec
 from cockpit.errors import CockpitError
 from cockpit.model.descriptors import OPEN, Descriptors
 from cockpit.model.private import make_folder, write_atomic
+from cockpit.model.pruning import LIMIT, LOCK, prune
 from cockpit.model.ranges import Ranges
 from cockpit.model.timeindex import TimeIndex
 from cockpit.protocol import layout
@@ -95,7 +96,8 @@ class MirrorStream:
         self.expected = 0
         """Size of the stream on the node when it was last heard of."""
         self.ended = False
-        """Nothing will be added to the stream any more."""
+        """Nothing will be added to the stream any more: set by whoever follows it, once the
+        attempt has ended on the node or the generation has a successor."""
         self.index = TimeIndex(f"{self._path}.idx", files, on_problem)
         self._load()
 
@@ -272,11 +274,18 @@ class MirrorStore:
     """All mirrors of one cockpit below `root`.
 
     Cockpits that run at the same time take different slots (folders), and a later one takes the
-    first that is free, with everything it holds. `on_problem` is called once, with the first
+    first that is free, with everything it holds; all of them together keep to `limit` bytes by
+    dropping the mirrors of old jobs (`pruning`). `on_problem` is called once, with the first
     thing that the disk refused.
     """
 
-    def __init__(self, root: Path, on_problem: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        on_problem: Callable[[str], None] | None = None,
+        *,
+        limit: int = LIMIT,
+    ) -> None:
         self.problem = ""
         """The first failure of the local disk, for people; "" while all is well."""
         self._on_problem = on_problem
@@ -285,13 +294,15 @@ class MirrorStore:
         self._streams: dict[StreamKey, MirrorStream] = {}
         self._lock = -1
         self.folder = self._take_slot(root)
+        if self._lock >= 0:
+            prune(root, self.folder, limit)
 
     def _take_slot(self, root: Path) -> Path:
         for number in range(_MAX_SLOTS):
             folder = root / str(number)
             try:
                 make_folder(folder)
-                lock = os.open(folder / "lock", OPEN, 0o600)
+                lock = os.open(folder / LOCK, OPEN, 0o600)
             except OSError as error:
                 # Everything goes on in memory.
                 self._report(f"cannot keep logs in {folder}: {error.strerror}")

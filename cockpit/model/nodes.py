@@ -26,6 +26,9 @@ from cockpit.text import clean
 
 JOURNALS = ("events", "launcher")
 
+UNSUPERVISED = "no supervisor watches over it"
+"""Note of a node whose attempt goes on alone: its end may stay unseen until one adopts it."""
+
 _OUTCOMES = {
     "succeeded": NodeState.SUCCEEDED,
     "failed": NodeState.FAILED,
@@ -217,6 +220,9 @@ class NodeFold:
         code, number = (end.code, end.signal) if end else (None, None)
         if end is None and events.exited is not None:
             code, number = split_code(events.exited.code, events.exited.signal)
+        # What has ended needs no supervisor.
+        supervised = self.supervised or events.ended is not None
+        notes = (*events.notes, *self.launcher.notes)
         return JobNode(
             name=self.name,
             node_rank=self.node_rank,
@@ -224,7 +230,7 @@ class NodeFold:
             addr=self.addr,
             link=link,
             state=self.state,
-            supervised=self.supervised,
+            supervised=supervised,
             pid=pid,
             group_rank=local.start.group_rank if local else None,
             generation=local.start.generation if local else None,
@@ -233,7 +239,7 @@ class NodeFold:
             ranks=self._snapshot_ranks(local),
             swept=tuple(events.swept),
             left=events.left,
-            notes=(*events.notes, *self.launcher.notes),
+            notes=notes if supervised else (*notes, UNSUPERVISED),
         )
 
     def _snapshot_ranks(self, local: LocalGeneration | None) -> tuple[Rank, ...]:

@@ -13,6 +13,8 @@ import sys
 
 OLDEST = (3, 9)
 LARGEST_RUNTIME = 64 * 1024 * 1024
+CHECKED = ".checked"
+"""In a runtime's folder: what `listing` said when the digest was last found to be right."""
 
 _PLACES = {
     errno.ENOSPC: "no space is left there",
@@ -116,9 +118,9 @@ def digest_of(files: "dict[str, bytes]") -> str:
     return str(digest.hexdigest())
 
 
-def read_runtime(folder: str) -> "dict[str, bytes]":
-    """Every module below `folder`; bytecode is left out. Empty when there is no folder."""
-    files = {}
+def modules(folder: str) -> "list[tuple[str, os.DirEntry[str]]]":
+    """Relative path and entry of every file below `folder`, sorted; bytecode is left out."""
+    files = []
     waiting = [""]
     while waiting:
         below = waiting.pop()
@@ -131,13 +133,57 @@ def read_runtime(folder: str) -> "dict[str, bytes]":
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != "__pycache__":
                     waiting.append(name + "/")
-                continue
-            try:
-                with open(entry.path, "rb") as file:
-                    files[name] = file.read()
-            except OSError:
-                files[name] = b""
+            elif not name.startswith(CHECKED):
+                files.append((name, entry))
+    return sorted(files, key=lambda file: file[0])
+
+
+def read_runtime(folder: str) -> "dict[str, bytes]":
+    """Every module below `folder`. Empty when there is no folder."""
+    files = {}
+    for name, entry in modules(folder):
+        try:
+            with open(entry.path, "rb") as file:
+                files[name] = file.read()
+        except OSError:
+            files[name] = b""
     return files
+
+
+def listing(folder: str) -> str:
+    """Size and times of every module below `folder`; another text once any has changed."""
+    lines = []
+    for name, entry in modules(folder):
+        status = entry.stat()
+        lines.append(f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}")
+    return "\n".join(lines)
+
+
+def is_whole(folder: str, digest: str) -> bool:
+    """Whether `folder` holds the runtime `digest`.
+
+    What was hashed once is not hashed again while no file has changed: that would be a fifth of
+    what an agent needs to start.
+    """
+    note = os.path.join(folder, CHECKED)
+    found = ""
+    try:
+        found = listing(folder)
+        with open(note) as file:
+            if file.read() == found != "":
+                return True
+    except (OSError, ValueError):
+        pass  # never checked, or damaged: hashing tells
+    if digest_of(read_runtime(folder)) != digest:
+        return False
+    fresh = note + "-" + str(os.getpid())
+    try:
+        with open(fresh, "w") as file:
+            file.write(found)
+        os.replace(fresh, note)
+    except OSError:
+        pass  # a full or read-only disk: the next start hashes again
+    return True
 
 
 def unpack(payload: bytes) -> "dict[str, bytes]":
@@ -178,7 +224,7 @@ def install(files: "dict[str, bytes]", parent: str, digest: str, nonce: str) -> 
                 return
             except OSError:
                 # Another controller was faster, or what lies there is damaged.
-                if digest_of(read_runtime(final)) == digest:
+                if is_whole(final, digest):
                     return
                 os.rename(final, stale)
                 shutil.rmtree(stale, ignore_errors=True)
@@ -203,7 +249,7 @@ def prepare(settings: "dict[str, object]") -> "tuple[str, str]":
     claim_state_dir(state_dir)
     parent = os.path.join(state_dir, "runtime")
     folder = os.path.join(parent, digest)
-    if digest_of(read_runtime(folder)) == digest:
+    if is_whole(folder, digest):
         return state_dir, folder
     if not 0 < size <= LARGEST_RUNTIME:
         raise Refusal("runtime", f"the node runtime announces {size} bytes")
@@ -212,7 +258,7 @@ def prepare(settings: "dict[str, object]") -> "tuple[str, str]":
     if digest_of(files) != digest:
         raise Refusal("runtime", "the node runtime arrived damaged: its digest is wrong")
     install(files, parent, digest, nonce)
-    if digest_of(read_runtime(folder)) != digest:
+    if not is_whole(folder, digest):
         raise Refusal("runtime", "the node runtime in " + folder + " does not read back as written")
     return state_dir, folder
 

@@ -15,7 +15,7 @@ from typing import IO
 from cockpit.node.arguments import Arguments
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.streams import Services, Stream
-from cockpit.protocol.messages import INITIAL_CREDIT
+from cockpit.protocol.frames import INITIAL_CREDIT
 
 STDOUT, STDERR = 0, 1
 """The "offset" of a DATA frame tells which of the two it is."""

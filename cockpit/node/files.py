@@ -15,7 +15,7 @@ from cockpit.node.connection import CHUNK
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.statedir import Node
 from cockpit.node.streams import BulkStream, Services
-from cockpit.protocol.messages import INITIAL_CREDIT
+from cockpit.protocol.frames import INITIAL_CREDIT
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 

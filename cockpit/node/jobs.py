@@ -12,15 +12,18 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cockpit.node import claims, journal
+from cockpit.node import journal
 from cockpit.node.arguments import Arguments
 from cockpit.node.statedir import Node
 from cockpit.node.streams import OneShot, Services, Stream
 from cockpit.node.workers import Probe
 from cockpit.protocol import layout
 from cockpit.protocol.events import TERMINAL
+
+if TYPE_CHECKING:
+    from cockpit.node.claims import Place
 
 DEFAULT_INTERVAL = 2.0
 LEAST_INTERVAL = 0.2
@@ -67,16 +70,18 @@ class Scanner:
         seen: dict[str, tuple[tuple[int, int, int], Any]] = {}
         folder = f"{self._node.state_dir}/{layout.JOBS}"
         entries = [
-            self._job(name, f"{folder}/{name}", seen)
-            for name in _names(folder)
-            if layout.JOB_ID.fullmatch(name)
+            self._job(name, seen) for name in _names(folder) if layout.JOB_ID.fullmatch(name)
         ]
         self._documents = seen
         return sorted(entries, key=_created, reverse=True)
 
-    def _job(self, job: str, folder: str, seen: dict[str, Any]) -> Json:
+    def _job(self, job: str, seen: dict[str, Any]) -> Json:
+        # Slow to load (dataclasses): here a thread does it, and only where there are jobs.
+        from cockpit.node import claims
+
         entry: Json = {"id": job}
-        record, problem = self._document(f"{folder}/job.json", _whole, seen)
+        path = f"{self._node.state_dir}/{layout.job_file(job)}"
+        record, problem = self._document(path, _whole, seen)
         if problem or not isinstance(record, dict):
             entry["job"] = None
             entry["damaged"] = problem or "job.json does not hold a job"
@@ -87,7 +92,9 @@ class Scanner:
         ]
         return entry
 
-    def _attempt(self, place: claims.Place, seen: dict[str, Any]) -> Json:
+    def _attempt(self, place: Place, seen: dict[str, Any]) -> Json:
+        from cockpit.node import claims
+
         plan, problem = self._document(place.file(layout.PLAN), _whole, seen)
         event, _ = self._document(place.file(layout.EVENTS), _newest_event, seen)
         over = isinstance(event, dict) and event.get("kind") in TERMINAL

@@ -6,7 +6,8 @@ from cockpit.profiles.edit import delete, set_value
 from cockpit.profiles.environment import looks_secret, parse_env, read_env_file
 from cockpit.profiles.hosts import expand_hosts
 from cockpit.profiles.loading import builtin, check, config_files, load, with_cluster
-from cockpit.profiles.resolve import Resolved, resolve
+from cockpit.profiles.request import Request
+from cockpit.profiles.resolve import resolve
 from cockpit.profiles.schema import descriptions, schema
 from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec, Source
 from cockpit.protocol.records import SecretRef
@@ -17,7 +18,7 @@ __all__ = [
     "JobProfile",
     "Launcher",
     "NodeSpec",
-    "Resolved",
+    "Request",
     "SecretRef",
     "Source",
     "builtin",

@@ -12,41 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from cockpit.errors import UsageError
 from cockpit.profiles import environment, rules
 from cockpit.profiles.checking import MAX_NAME
-from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec
+from cockpit.profiles.request import Request
+from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher
 from cockpit.protocol.records import SecretRef
 from cockpit.text import clean
 
 _T = TypeVar("_T")
-
-
-class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as asked for. Exactly one of script, module and command is set.
-
-    `env` holds no value of a secret, not even a typed one: it is named in `secrets`.
-    """
-
-    name: str
-    cluster: Cluster
-    launcher: Launcher
-    nodes: tuple[NodeSpec, ...]
-    """Candidates in order; the first `max_nodes` that work take part."""
-    min_nodes: int
-    max_nodes: int
-    nproc_per_node: int | str
-    script: str | None = None
-    module: str | None = None
-    command: tuple[str, ...] | None = None
-    args: tuple[str, ...] = ()
-    working_dir: str
-    """Absolute path on the controller."""
-    env: dict[str, str] = {}
-    secrets: dict[str, SecretRef] = {}
-    max_restarts: int = 0
 
 
 def resolve(
@@ -67,7 +41,7 @@ def resolve(
     working_dir: str | os.PathLike[str] | None = None,
     max_restarts: int | None = None,
     cwd: str | os.PathLike[str] | None = None,
-) -> Resolved:
+) -> Request:
     """The request that `config` and the typed values make together.
 
     A typed script, module or command replaces the profile's together with its arguments. Variables
@@ -107,7 +81,7 @@ def resolve(
     restarts = max_restarts if max_restarts is not None else base.max_restarts
     if restarts is not None and restarts < 0:
         raise UsageError(f"{restarts} restarts make no sense", "0 or more")
-    return Resolved(
+    return Request(
         name=_job_name(name, job, script, module, program),
         cluster=chosen,
         launcher=starter,

@@ -22,7 +22,8 @@ the next writer (it starts with a newline then; empty and unparsable lines are s
 | note | level ("warn" or "error"), message |
 | ended | outcome, code, signal, left: [{pid, command}], swept: int, message, launcher_size (bytes of launcher.jsonl, which is final then; 0 where there is none) — terminal |
 
-`outcome` is one of OUTCOMES. `left` names processes of the attempt that could not be ended.
+`outcome` says how the attempt ended on this node: succeeded, failed, cancelled, withdrawn,
+start_failed, or lost (the node was rebooted under it). `left` names processes of the attempt that could not be ended.
 
 `launcher.jsonl`, written by the instrumented launcher process:
 
@@ -51,9 +52,6 @@ relative to the attempt's folder.
 from __future__ import annotations
 
 from typing import Any
-
-OUTCOMES = ("succeeded", "failed", "cancelled", "withdrawn", "start_failed", "lost")
-"""How an attempt ended on one node. "lost": the node was rebooted under it."""
 
 TERMINAL = ("ended",)
 """Kinds after which a supervisor writes nothing. Every claimed attempt ends with `ended`, also

@@ -20,6 +20,9 @@ INDEX_ENTRY = struct.Struct(">Qd")
 PROTOCOL_VERSION = 1
 """Of frames and messages together; the two sides must have the same."""
 
+INITIAL_CREDIT = 4 * 1024 * 1024
+"""Bytes that a node may send on a fresh stream before the first CREDIT."""
+
 MAX_PAYLOAD = 16 * 1024 * 1024
 """Bytes. A longer payload means that the byte stream is not ours, or is damaged."""
 

@@ -22,7 +22,6 @@ GENERATION_ENV = "COCKPIT_GENERATION"
 JOB_ID = re.compile(r"[0-9a-f]{12}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
-RUNTIME = "runtime"
 CODE = "code"
 JOBS = "jobs"
 TEMPORARY = "tmp"
@@ -35,8 +34,6 @@ COMMANDS = "commands"
 EVENTS = "events.jsonl"
 LAUNCHER_EVENTS = "launcher.jsonl"
 LOGS = "logs"
-LAUNCHER_OUT = "launcher.out"
-LAUNCHER_ERR = "launcher.err"
 INDEX_SUFFIX = ".idx"
 """Beside each log file: binary `frames.INDEX_ENTRY` pairs (offset, wall time), at most 20 a second,
 written by the supervisor. The byte at `offset` was first seen at `time`; a line has the time of
@@ -65,10 +62,6 @@ def code_dir(digest: str) -> str:
     return f"{CODE}/{digest}"
 
 
-def runtime_dir(digest: str) -> str:
-    return f"{RUNTIME}/{digest}"
-
-
 def rank_log(generation: int, local_rank: int, stream: str) -> str:
     """Relative to the attempt's folder. `stream` is "out" or "err"."""
     return f"{LOGS}/{generation}/{local_rank}.{stream}"
@@ -86,3 +79,12 @@ def launcher_log(stream: str) -> str:
 
 def marker(job: str, attempt: int, node_rank: int) -> str:
     return f"{job}/{attempt}/{node_rank}"
+
+
+def parse_marker(text: str) -> tuple[str, int, int] | None:
+    """(job, attempt, node rank) of a marker; None for text that is none."""
+    job, _, rest = text.partition("/")
+    attempt, _, node_rank = rest.partition("/")
+    if not JOB_ID.fullmatch(job) or not attempt.isdecimal() or not node_rank.isdecimal():
+        return None
+    return job, int(attempt), int(node_rank)

@@ -30,11 +30,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-# It lives with the frames, which an agent can import without this module's dataclasses.
+# They live with the frames, which an agent can import without this module's dataclasses.
+from cockpit.protocol.frames import INITIAL_CREDIT as INITIAL_CREDIT
 from cockpit.protocol.frames import PROTOCOL_VERSION as PROTOCOL_VERSION
-
-INITIAL_CREDIT = 4 * 1024 * 1024
-"""Bytes that a node may send on a fresh stream before the first CREDIT."""
 
 HANDSHAKE_TIMEOUT = 30.0
 """Seconds from the start of the bootstrap to HELLO."""

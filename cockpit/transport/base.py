@@ -56,12 +56,6 @@ class Channel(Protocol):
     async def drained(self) -> None:
         """Wait until the write queue is short enough for more bulk data."""
 
-    def pause(self) -> None:
-        """Stop reading; the agent is held back by flow control."""
-
-    def resume(self) -> None:
-        """Read again."""
-
     async def close(self) -> None:
         """Close; the agent ends, jobs go on. Never raises."""
 

@@ -16,10 +16,10 @@ from typing import Protocol
 
 from cockpit.errors import BootstrapError, LinkError
 from cockpit.protocol.messages import HANDSHAKE_TIMEOUT
+from cockpit.tasks import within
 from cockpit.text import clean
 from cockpit.transport.base import Channel, ChannelEvents
 from cockpit.transport.runtime import Runtime
-from cockpit.transport.waiting import within
 
 INTERPRETERS = ("python3", "/usr/libexec/platform-python", "/usr/bin/python3")
 """Tried in this order for the agent; the job's Python comes last."""
@@ -118,6 +118,11 @@ class AgentStream:
         self._errors = bytearray()
         self._channel: Channel | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def connected(self) -> bool:
+        """The boot code has become an agent."""
+        return self._events is not None
 
     def begin(self, channel: Channel) -> None:
         """Send the boot code over `channel`; answers may arrive from now on."""

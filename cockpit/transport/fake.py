@@ -252,8 +252,6 @@ class FakeChannel:
         self._requests: dict[int, tuple[FakeRequest, asyncio.Task[None]]] = {}
         self._tasks = Tasks()
         self._open = True
-        self._reading = asyncio.Event()
-        self._reading.set()
         self._outgoing: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         node.opened(self)
         self._tasks.start(self._deliver(), f"fake node {node.name}")
@@ -287,12 +285,6 @@ class FakeChannel:
     async def drained(self) -> None:
         await asyncio.sleep(0)
 
-    def pause(self) -> None:
-        self._reading.clear()
-
-    def resume(self) -> None:
-        self._reading.set()
-
     async def close(self) -> None:
         self.lose(None)
         await self._tasks.close()
@@ -304,7 +296,6 @@ class FakeChannel:
             due, data = await self._outgoing.get()
             if (late := due - self._loop.time()) > 0:
                 await asyncio.sleep(late)
-            await self._reading.wait()
             if self._open:
                 self._events.received(data)
 

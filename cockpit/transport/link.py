@@ -17,18 +17,20 @@ import msgspec
 
 from cockpit.errors import LinkError
 from cockpit.protocol.messages import HANDSHAKE_TIMEOUT, Hello
-from cockpit.tasks import Tasks
+from cockpit.tasks import Tasks, within
 from cockpit.transport import streams
 from cockpit.transport.base import Link, LinkState, Transport
 from cockpit.transport.session import Session, guarded, log
-from cockpit.transport.streams import Executed, Follow, FollowSink, Subscription
-from cockpit.transport.waiting import within
+from cockpit.transport.standing import Follow, FollowSink, Standing, Subscription
+from cockpit.transport.streams import Executed
 
 __all__ = ["Executed", "Follow", "FollowSink", "NodeLink", "Subscription"]
 
 REQUEST_TIMEOUT = 30.0
 RETRY_FIRST = 0.2
 RETRY_LONGEST = 10.0
+_MOST_DOUBLINGS = 30
+"""Of the pause between tries; an outage of weeks must not overflow a float."""
 STEADY = 1.0
 """Seconds that a connection must have lasted for its drop to be followed by an immediate try."""
 CLOCK_PERIOD = 60.0
@@ -65,7 +67,7 @@ class NodeLink:
         self._error: LinkError | None = None
         self._failures = 0
         self._online_at = 0.0
-        self._standing: dict[int, streams.Standing] = {}
+        self._standing: dict[int, Standing] = {}
         self._next_standing = 0
         self._waiters: set[asyncio.Future[None]] = set()
         self._retry_now: asyncio.Future[None] | None = None
@@ -127,7 +129,7 @@ class NodeLink:
             return self._error.with_traceback(None)
         return LinkError(
             f"{self.name}: no connection within {timeout:g} s ({self.transport.description})",
-            f"try `cockpit doctor {self.name}`",
+            "`cockpit nodes` says what each node answers",
         )
 
     # Requests
@@ -217,7 +219,7 @@ class NodeLink:
     def _forget(self, key: int) -> None:
         self._standing.pop(key, None)
 
-    def _stand(self, key: int, standing: streams.Standing) -> None:
+    def _stand(self, key: int, standing: Standing) -> None:
         self._standing[key] = standing
         if self._session is not None and self.online:
             standing.bind(self._session)
@@ -247,6 +249,7 @@ class NodeLink:
         try:
             session.attach(await self.transport.open(lambda: session))
             await within(session.hello, HANDSHAKE_TIMEOUT)
+            session.require()  # it may have greeted and gone before anybody looked
         except asyncio.TimeoutError:
             await session.close()
             raise LinkError(
@@ -271,7 +274,8 @@ class NodeLink:
         if self._error is not None and not self._error.retry:
             await asyncio.wait({self._retry_now})
             return
-        longest = min(self._retry_first * 2 ** (self._failures - 1), self._retry_longest)
+        doublings = min(self._failures - 1, _MOST_DOUBLINGS)
+        longest = min(self._retry_first * 2**doublings, self._retry_longest)
         await asyncio.wait({self._retry_now}, timeout=longest * random.uniform(0.5, 1.0))
 
     def _came_online(self, session: Session) -> None:
@@ -290,7 +294,7 @@ class NodeLink:
             clock_offset=hello.wall - now,
         )
         self._tasks.start(self._keep_clock(session), f"clock {self.name}")
-        for standing in list(self._standing.values()):
+        for standing in sorted(self._standing.values(), key=lambda waiting: not waiting.urgent):
             if session.error is None:
                 guarded(standing.bind, session)
 

@@ -2,7 +2,8 @@
 
 The same bootstrap as over SSH, so the runtime lies in the state folder and a job outlives an
 upgrade of cockpit. The agent has a session of its own: Ctrl-C in a terminal is not for it. It
-ends when its stdin closes.
+ends when its stdin closes and is never killed: work on the node's state may have to be finished,
+and the agent outlives this process if need be.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from typing import cast
+from typing import IO
 
 from cockpit.errors import BootstrapError
 from cockpit.protocol.layout import DEFAULT_STATE_DIR
@@ -20,8 +23,10 @@ from cockpit.transport.base import Channel, ChannelEvents
 from cockpit.transport.bootstrap import INTERPRETERS, AgentStream, arguments, start_agent
 from cockpit.transport.runtime import node_runtime
 
-_CLOSE_GRACE = 5.0
-"""Seconds that an agent has to end after its stdin closed."""
+_CLOSE_GRACE = 2.0
+"""Seconds that `close` waits for the agent's end. What takes longer is let go."""
+_LAST_WORDS = 1.0
+"""Seconds after the agent's end in which what it wrote must have arrived."""
 _HIGH_WATER = 1024 * 1024
 
 
@@ -48,85 +53,171 @@ class LocalTransport:
         return channel
 
     async def _launch(self, python: str, stream: AgentStream) -> Channel:
-        loop = asyncio.get_running_loop()
+        starting = asyncio.ensure_future(asyncio.to_thread(_start, arguments(python)))
         try:
-            _, protocol = await loop.subprocess_exec(
-                lambda: _Agent(stream), *arguments(python), start_new_session=True, cwd="/"
-            )
+            process = await asyncio.shield(starting)
         except OSError as error:
             raise BootstrapError(
                 f"{self._node}: {python} cannot be started: {error.strerror or error}",
                 "check the Python that runs cockpit",
             ) from error
-        return protocol
+        except asyncio.CancelledError:
+            starting.add_done_callback(_abandon)
+            raise
+        agent = _Agent(process, stream)
+        try:
+            await agent.connect()
+        except BaseException:
+            await agent.close()
+            raise
+        return agent
 
 
-class _Agent(asyncio.SubprocessProtocol):
-    """One agent process; the Channel to it."""
+def _start(argv: list[str]) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, cwd="/"
+    )
 
-    def __init__(self, stream: AgentStream) -> None:
+
+def _abandon(starting: asyncio.Future[subprocess.Popen[bytes]]) -> None:
+    """End a process that nobody waits for any more."""
+    if starting.cancelled() or starting.exception() is not None:
+        return
+    process = starting.result()
+    process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    _when_gone(process, lambda: None)
+
+
+def _when_gone(process: subprocess.Popen[bytes], callback: Callable[[], None]) -> None:
+    """Call `callback` on the event loop at the end of `process`, if there is a loop then.
+
+    A daemon thread waits, so there is no zombie while this process lives, and a process that
+    outlives it is init's.
+    """
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(callback)
+
+    threading.Thread(target=wait, name="end of the local agent", daemon=True).start()
+
+
+class _Agent:
+    """One agent process; the Channel to it.
+
+    No subprocess of asyncio's: that would be killed when its transport is thrown away.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], stream: AgentStream) -> None:
+        self._process = process
         self._stream = stream
+        self._input = _Input()
+        self._stdin: asyncio.WriteTransport | None = None
+        self._outputs: list[asyncio.ReadTransport] = []
+        self._speaking = 2
+        """Outputs that have not ended."""
         self._closing = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._told = False
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        _when_gone(process, self._ended)
 
-    # What asyncio calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._process = cast(asyncio.SubprocessTransport, transport)
-        self._stdin = cast(asyncio.WriteTransport, self._process.get_pipe_transport(0))
+    async def connect(self) -> None:
+        """Connect the pipes, once, before anything else."""
+        loop = asyncio.get_running_loop()
+        self._stdin, _ = await loop.connect_write_pipe(lambda: self._input, self._process.stdin)
         self._stdin.set_write_buffer_limits(high=_HIGH_WATER)
-        self._stdout = cast(asyncio.ReadTransport, self._process.get_pipe_transport(1))
+        await self._listen(self._process.stdout, self._stream.stdout)
+        await self._listen(self._process.stderr, self._stream.stderr)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 1:
-            self._stream.stdout(data)
-        else:
-            self._stream.stderr(data)
+    async def _listen(self, pipe: IO[bytes] | None, received: Callable[[bytes], None]) -> None:
+        output = _Output(received, self._output_ended)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: output, pipe)
+        self._outputs.append(transport)
 
-    def pause_writing(self) -> None:
-        self._writable.clear()
+    # What happens to the process
 
-    def resume_writing(self) -> None:
-        self._writable.set()
+    def _output_ended(self) -> None:
+        self._speaking -= 1
+        if not self._speaking and self._gone.done():
+            self._tell()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._writable.set()
+    def _ended(self) -> None:
+        self._gone.set_result(None)
+        if not self._speaking:
+            self._tell()
+        else:  # its last words are on their way, unless a child of its own keeps the pipe open
+            asyncio.get_running_loop().call_later(_LAST_WORDS, self._tell)
+
+    def _tell(self) -> None:
+        """Let the owner know, once, that nothing more comes."""
+        if self._told:
+            return
+        self._told = True
+        self._input.writable.set()
         if self._closing:
             self._stream.closed_by_us()
         else:
-            self._stream.ended(None, _status(self._process.get_returncode()))
-        if not self._gone.done():
-            self._gone.set_result(None)
+            self._stream.ended(None, _status(self._process.returncode))
 
     # What the owner calls
 
     def write(self, data: bytes) -> None:
-        if not self._stdin.is_closing():
+        if self._stdin is not None and not self._stdin.is_closing():
             self._stdin.write(data)
 
     async def drained(self) -> None:
-        await self._writable.wait()
-
-    def pause(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._stdout.pause_reading()
-
-    def resume(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._stdout.resume_reading()
+        await self._input.writable.wait()
 
     async def close(self) -> None:
         self._closing = True
-        self.resume()
-        self._stdin.close()
-        done, _ = await asyncio.wait({self._gone}, timeout=_CLOSE_GRACE)
-        if not done:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await asyncio.wait({self._gone}, timeout=_CLOSE_GRACE)
-        self._process.close()
+        if self._stdin is not None:
+            self._stdin.close()
+        if not self._stream.connected:
+            self._process.kill()  # no agent yet, so nothing that it would have to finish
+        await asyncio.wait({self._gone}, timeout=_CLOSE_GRACE)
+        if self._stdin is not None and self._stdin.get_write_buffer_size():
+            self._stdin.abort()
+        for output in self._outputs:
+            output.close()
+        await asyncio.sleep(0)  # the pipes are closed in the next turn of the loop
+        self._tell()
+
+
+class _Input(asyncio.BaseProtocol):
+    """Flow control of the agent's stdin."""
+
+    def __init__(self) -> None:
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.writable.set()
+
+
+class _Output(asyncio.Protocol):
+    """One output of the agent."""
+
+    def __init__(self, received: Callable[[bytes], None], ended: Callable[[], None]) -> None:
+        self._received = received
+        self._ended = ended
+
+    def data_received(self, data: bytes) -> None:
+        self._received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._ended()
 
 
 def _status(returncode: int | None) -> str:

@@ -18,9 +18,9 @@ from cockpit.errors import BootstrapError, LinkError, NodeError
 from cockpit.protocol import frames
 from cockpit.protocol.frames import Frame, Kind
 from cockpit.protocol.messages import PROTOCOL_VERSION, Hello
+from cockpit.tasks import within
 from cockpit.text import clean
 from cockpit.transport.base import Channel
-from cockpit.transport.waiting import within
 
 log = logging.getLogger("cockpit.transport")
 
@@ -98,8 +98,7 @@ class Session:
 
         Raises LinkError when the connection is gone.
         """
-        if self.error is not None:
-            raise self.error.with_traceback(None)
+        self.require()
         number = next(self._ids)
         self._streams[number] = stream
         self.send_json(Kind.REQUEST, number, {"op": op, **arguments})
@@ -138,12 +137,16 @@ class Session:
         finally:
             self._streams.pop(number, None)
 
+    def require(self) -> None:
+        """Raise the LinkError that ended the connection, if one did."""
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+
     async def drained(self) -> None:
         """Wait until more bulk data may be queued. Raises LinkError when the link is gone."""
         if self._channel is not None:
             await self._channel.drained()
-        if self.error is not None:
-            raise self.error.with_traceback(None)
+        self.require()
 
     def drop(self, error: LinkError) -> None:
         """Give the connection up because of `error`."""

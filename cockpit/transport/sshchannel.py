@@ -18,19 +18,19 @@ from cockpit.errors import LinkError
 from cockpit.text import clean
 from cockpit.transport import ssherrors
 from cockpit.transport.bootstrap import AgentStream, command
-from cockpit.transport.sshsettings import PACKET, WINDOW
+from cockpit.transport.sshsettings import WINDOW
 
 _CLOSE_GRACE = 2.0
+_ACK_PACE = 0.002
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
 class AgentChannel(asyncssh.SSHClientSession[bytes]):
     """A command on a connection: bytes in and out. The Channel to an agent once it runs."""
 
-    def __init__(self, node: str, stream: AgentStream, sockets: Sequence[Any]) -> None:
+    def __init__(self, node: str, stream: AgentStream) -> None:
         self._node = node
         self._stream = stream
-        self._sockets = sockets
         self._connection: Carrier | None = None
         self._status = "its streams were closed"
         self._closing = False
@@ -46,15 +46,12 @@ class AgentChannel(asyncssh.SSHClientSession[bytes]):
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self._chan = chan
-        self._quick_ack()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         if datatype == asyncssh.EXTENDED_DATA_STDERR:
             self._stream.stderr(data)
         else:
             self._stream.stdout(data)
-        if len(data) < PACKET:  # after a full one more is on its way: not worth a system call
-            self._quick_ack()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -95,12 +92,6 @@ class AgentChannel(asyncssh.SSHClientSession[bytes]):
     async def drained(self) -> None:
         await self._writable.wait()
 
-    def pause(self) -> None:
-        self._chan.pause_reading()
-
-    def resume(self) -> None:
-        self._chan.resume_reading()
-
     async def close(self) -> None:
         self._closing = True
         self._chan.close()
@@ -110,10 +101,6 @@ class AgentChannel(asyncssh.SSHClientSession[bytes]):
             waiting = asyncio.ensure_future(self._gone.wait())
             await asyncio.wait({waiting}, timeout=_CLOSE_GRACE)
             waiting.cancel()
-
-    def _quick_ack(self) -> None:
-        for sock in self._sockets:
-            quick_ack(sock)
 
 
 class Carrier(Protocol):
@@ -133,8 +120,9 @@ async def start_command(
     node: str, connection: Carrier, python: str, stream: AgentStream
 ) -> AgentChannel:
     """Run the bootstrap command on `connection`. Raises LinkError when the server refuses."""
+    channel = AgentChannel(node, stream)
+    acknowledging = asyncio.ensure_future(_acknowledge(connection.sockets))
     try:
-        channel = AgentChannel(node, stream, connection.sockets)
         await connection.conn.create_session(
             lambda: channel,
             command(python),
@@ -143,7 +131,6 @@ async def start_command(
             send_env=None,
             request_pty=False,
             window=WINDOW,
-            max_pktsize=PACKET,
         )
     except asyncssh.ChannelOpenError as error:
         if connection.conn.is_closed():
@@ -154,15 +141,25 @@ async def start_command(
         ) from error
     except (asyncssh.Error, OSError) as error:
         raise ssherrors.lost(node, error) from error
+    finally:
+        acknowledging.cancel()
     return channel
 
 
-def quick_ack(sock: Any) -> None:
-    """Acknowledge at once, once.
+async def _acknowledge(sockets: Sequence[Any]) -> None:
+    """Acknowledge at once whatever arrives, until cancelled.
 
-    Without a pty sshd leaves Nagle's algorithm on: its next small packet waits for our
-    acknowledgement, which the kernel would delay by 40 ms.
+    Until a command runs sshd leaves Nagle's algorithm on: its next small packet waits for our
+    acknowledgement of the last one, which the kernel would delay by 40 ms (seen on OpenSSH 9.2).
     """
+    while True:
+        for sock in sockets:
+            quick_ack(sock)
+        await asyncio.sleep(_ACK_PACE)
+
+
+def quick_ack(sock: Any) -> None:
+    """Acknowledge at once what has arrived; later packets are delayed again."""
     if sock is not None and _QUICKACK is not None:
         with contextlib.suppress(OSError, AttributeError):
             sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)

@@ -1,224 +1,24 @@
-"""Long-lived requests: following a file, a subscription, an upload, a command's output.
+"""Requests that move much data: an upload, a range of a file, a command's output.
 
-Made by `NodeLink`. A Follow and a Subscription outlive connections: the link binds them to each
-new session, and a Follow goes on at the exact next byte. Uploads and commands do not; they end
-with the connection.
+Called by `NodeLink` on a live session. They end with the connection and are not tried again;
+what outlives connections is in `standing`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
-from cockpit.errors import CockpitError, LinkError, NodeError
+from cockpit.errors import LinkError
 from cockpit.protocol import frames
-from cockpit.protocol.messages import INITIAL_CREDIT
-from cockpit.transport.session import Reply, Session, Stream, guarded, log
-from cockpit.transport.waiting import within
+from cockpit.tasks import within
+from cockpit.transport.session import Reply, Session
+from cockpit.transport.standing import CREDIT_STEP
 
-_CREDIT_STEP = INITIAL_CREDIT // 4
-"""Consumed bytes are given back in steps of this size."""
 _UPLOAD_FRAME = 256 * 1024
-
-
-class FollowSink(Protocol):
-    """Who reads a followed file. Called on the event loop, in the order of the file."""
-
-    def opened(self, offset: int, size: int) -> None:
-        """Reading (again) from `offset`; the file has `size` bytes now. 0, 0: not there yet."""
-
-    def received(self, offset: int, data: bytes) -> None:
-        """Bytes of the file. `offset` is where the last ones ended, or later after a gap."""
-
-    def indexed(self, entries: Sequence[tuple[int, float]]) -> None:
-        """(offset, wall time) of bytes that arrive next; only with `index`."""
-
-    def replaced(self) -> None:
-        """The file shrank or is another one; reading starts anew from offset 0."""
-
-    def detached(self) -> None:
-        """The connection is gone, or the node refused; reading resumes by itself."""
-
-
-class Standing(Protocol):
-    """Something that outlives connections."""
-
-    def bind(self, session: Session) -> None:
-        """A new connection is there; the one before has told its streams that it was lost."""
-
-
-class Follow(Stream):
-    """A file being followed, across connections."""
-
-    def __init__(
-        self, path: str, offset: int, sink: FollowSink, *, index: bool, forget: Callable[[], None]
-    ) -> None:
-        self.path = path
-        self.error: CockpitError | None = None
-        """Why nothing arrives now; None while reading."""
-        self.position: int | None = offset if offset >= 0 else None
-        """Offset of the next byte; None while that is for the node to say."""
-        self._start = offset
-        self._sink = sink
-        self._index = index
-        self._forget = forget
-        self._session: Session | None = None
-        self._number = 0
-        self._inode = 0
-        self._owed = 0
-        self._paused = False
-        self._closed = False
-
-    def pause(self) -> None:
-        """Give no more credit: at most INITIAL_CREDIT bytes still arrive."""
-        self._paused = True
-
-    def resume(self) -> None:
-        """Undo `pause`."""
-        self._paused = False
-        self._give_back(0)
-
-    def close(self) -> None:
-        """Stop following. Nothing is called afterwards."""
-        if not self._closed:
-            self._closed = True
-            self._unbind()
-            self._forget()
-
-    def bind(self, session: Session) -> None:
-        """Ask `session` for the file from the next byte on."""
-        if self._closed:
-            return
-        self._session = session
-        self._owed = 0
-        arguments = {
-            "path": self.path,
-            "offset": self._start if self.position is None else self.position,
-            "credit": INITIAL_CREDIT,
-            "index": self._index,
-        }
-        self._number = session.open("follow", arguments, self)
-
-    # From the session
-
-    def reply(self, result: dict[str, Any]) -> None:
-        offset, size, inode = (int(result.get(key, 0)) for key in ("offset", "size", "inode"))
-        if inode and self._inode and inode != self._inode:
-            self._begin_anew()
-            return
-        self._inode = inode or self._inode
-        self.error = None
-        self.position = offset
-        guarded(self._sink.opened, offset, size)
-
-    def data(self, payload: bytes) -> None:
-        (offset,) = frames.OFFSET.unpack_from(payload)
-        data = payload[frames.OFFSET.size :]
-        amount = len(data)
-        if self.position is not None and offset < self.position:
-            data = data[self.position - offset :]
-            offset = self.position
-        if data:
-            self.position = offset + len(data)
-            guarded(self._sink.received, offset, data)
-        self._give_back(amount)
-
-    def index(self, payload: bytes) -> None:
-        self._sink.indexed(list(frames.INDEX_ENTRY.iter_unpack(payload)))
-
-    def end(self, result: dict[str, Any]) -> None:
-        if result.get("replaced"):
-            self._begin_anew()
-        else:
-            self.lost(LinkError(f"following {self.path} ended"))
-
-    def fail(self, error: NodeError) -> None:
-        log.warning("following %s: %s", self.path, error)
-        self._detach(error)
-
-    def lost(self, error: LinkError) -> None:
-        self._detach(error)
-
-    # Inside
-
-    def _give_back(self, amount: int) -> None:
-        self._owed += amount
-        if self._session is not None and not self._paused and self._owed >= _CREDIT_STEP:
-            self._session.credit(self._number, self._owed)
-            self._owed = 0
-
-    def _begin_anew(self) -> None:
-        session = self._session
-        self._unbind()
-        self.position, self._inode = 0, 0
-        guarded(self._sink.replaced)
-        if session is not None and session.error is None:
-            self.bind(session)
-
-    def _unbind(self) -> None:
-        if self._session is not None:
-            self._session.close_stream(self._number)
-        self._session = None
-
-    def _detach(self, error: CockpitError) -> None:
-        self._session = None
-        self.error = error
-        self._sink.detached()
-
-
-class Subscription(Stream):
-    """Events of one kind, on every connection anew."""
-
-    def __init__(
-        self,
-        op: str,
-        callback: Callable[[dict[str, Any]], None],
-        arguments: Mapping[str, Any],
-        forget: Callable[[], None],
-    ) -> None:
-        self.op = op
-        self.error: CockpitError | None = None
-        """Why nothing arrives now; None while it does."""
-        self._callback = callback
-        self._arguments = dict(arguments)
-        self._forget = forget
-        self._session: Session | None = None
-        self._number = 0
-        self._closed = False
-
-    def close(self) -> None:
-        """No more events."""
-        if not self._closed:
-            self._closed = True
-            if self._session is not None:
-                self._session.close_stream(self._number)
-            self._session = None
-            self._forget()
-
-    def bind(self, session: Session) -> None:
-        if not self._closed:
-            self._session = session
-            self._number = session.open(self.op, self._arguments, self)
-
-    def reply(self, result: dict[str, Any]) -> None:  # noqa: ARG002
-        self.error = None
-
-    def event(self, item: dict[str, Any]) -> None:
-        if not self._closed:
-            self._callback(item)
-
-    def end(self, result: dict[str, Any]) -> None:  # noqa: ARG002
-        self._session = None
-
-    def fail(self, error: NodeError) -> None:
-        log.warning("%s: %s", self.op, error)
-        self._session, self.error = None, error
-
-    def lost(self, error: LinkError) -> None:
-        self._session, self.error = None, error
 
 
 class Executed(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,7 +57,7 @@ class Bulk(Reply):
             (offset,) = frames.OFFSET.unpack_from(payload)
             self._consume(offset, payload[frames.OFFSET.size :])
         self._owed += len(payload) - frames.OFFSET.size
-        if self._owed >= _CREDIT_STEP and self._session is not None:
+        if self._owed >= CREDIT_STEP and self._session is not None:
             self._session.credit(self._number, self._owed)
             self._owed = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from cockpit.model.types import Job, LinkState, Node
@@ -88,7 +88,7 @@ def _always(_: Context) -> str | None:
 class Action:
     """`keys`: in Textual's names, the first is shown. `views`: where it applies, empty is
     everywhere. `footer`: its word in the footer, "" keeps it out. `enabled`: None, or why not.
-    `dangerous`: it changes something on nodes.
+    `dangerous`: it changes something on nodes, so it is marked in the help and asks first.
     """
 
     id: str
@@ -362,18 +362,3 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 BY_ID = {action.id: action for action in ACTIONS}
-
-
-def clashes(actions: Iterable[Action]) -> list[str]:
-    """Two actions with the same key in the same view, in words; empty when all is well."""
-    found = []
-    seen: dict[tuple[View, str], Action] = {}
-    for action in actions:
-        for view in View:
-            if not action.applies(view):
-                continue
-            for key in action.keys:
-                other = seen.setdefault((view, key), action)
-                if other is not action:
-                    found.append(f"{key} in {view.value}: {other.id} and {action.id}")
-    return found

@@ -260,11 +260,11 @@ class HelpDialog(ModalScreen[str | None]):
     def _row(self, item: HelpItem) -> Row:
         if item.action is None:
             return Row((cell(item.text, "title", columns=3),))
-        tone = "dim" if item.text else ""
+        mark = "warn" if item.action.dangerous else ""
         return Row(
             (
-                cell(item.action.key_text, "dim" if item.text else "key"),
-                cell(item.action.title, tone),
+                cell(item.action.key_text, "dim" if item.text else mark or "key"),
+                cell(item.action.title, "dim" if item.text else mark),
                 cell(item.text, "dim"),
             )
         )

@@ -245,6 +245,23 @@ def test_the_first_interrupt_of_run_cancels_and_waits_for_the_proof(lab: Lab) ->
     assert lab.status("stopme")["state"] == "cancelled"
 
 
+def test_a_cancel_is_sent_again_to_a_node_that_comes_back(lab: Lab) -> None:
+    lab.script("import time\nprint('working', flush=True)\ntime.sleep(600)\n")
+    process = lab.start(*PLAIN, "--nodes", "2", "--name", "cutoff", "train.py")
+    assert process.stdout is not None
+    until(lambda: "working" in process.stdout.readline())
+    lab.nodes[1].stop_listening()
+    lab.nodes[1].kill_connections()
+    process.send_signal(signal.SIGINT)
+    time.sleep(4.0)
+    assert process.poll() is None
+    lab.nodes[1].start()
+    _, err = process.communicate(timeout=60.0)
+    assert process.returncode == 130, err
+    assert "nothing of it is left on 2 of 2 nodes" in err
+    assert lab.processes(json.loads(lab.run("ps", "-a", "--json").stdout)["jobs"][0]["id"]) == []
+
+
 def test_an_interrupt_during_the_start_leaves_nothing_running(lab: Lab) -> None:
     lab.script("import time\ntime.sleep(600)\n")
     for delay in (0.3, 0.6, 0.9, 1.2):

@@ -11,7 +11,6 @@ from cockpit.model.documents import (
     event_document,
     iso,
     log_document,
-    node_event_document,
     nodes_document,
     ps_document,
     status_document,
@@ -19,7 +18,7 @@ from cockpit.model.documents import (
 from cockpit.model.fleet import FleetModel
 from cockpit.model.merged import LogLine
 from cockpit.model.types import Link, LinkState, Node
-from tests.model.scenarios import JOB, ONLINE, T0, fold, journals, model
+from tests.model.scenarios import JOB, ONLINE, T0, fold
 from tests.model.test_model_fleet import SAMPLE
 
 CAUSE = {
@@ -206,23 +205,6 @@ def test_a_log_line() -> None:
         "offset": 77,
         "at": "2026-01-01T00:00:00.250+00:00",
         "text": "hello",
-    }
-
-
-def test_an_event_of_a_node() -> None:
-    job = model("success")
-    (event,) = job.feed(0, 1, "events", 0, journals("success")[(0, 1, "events")])[1:2]
-    assert node_event_document(event) == {
-        "type": "event",
-        "event": "go",
-        "job": JOB,
-        "attempt": 0,
-        "node": "gpu02",
-        "node_rank": 1,
-        "journal": "events",
-        "seq": 1,
-        "at": "2026-01-01T00:00:00.510+00:00",
-        "fields": {"command": "c1", "by": "ada@laptop"},
     }
 
 

@@ -139,9 +139,6 @@ def test_nodes_of_the_same_name_in_two_clusters_are_two_nodes() -> None:
         ("lab", 0),
         ("prod", 2),
     ]
-    model.remove_node("gpu01", "lab")
-    model.remove_node("gpu01", "lab")
-    assert [node.cluster for node in model.snapshot().nodes] == ["prod"]
 
 
 def test_a_sample_of_an_unknown_node_is_ignored() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cockpit.cli.tables import status_text
+from cockpit.model.documents import status_document
 from cockpit.model.jobs import JobModel
 from cockpit.model.journals import GapError
 from cockpit.model.types import JobState, Link, LinkState, NodeState, RankState
@@ -360,21 +362,17 @@ def test_a_plain_command_gives_its_own_code_the_earliest_first(
 def test_a_job_without_hooks_says_so_and_trusts_the_exit_codes() -> None:
     job = JobModel(record(1))
     job.plan(plan(1))
-    job.feed(
-        0, 0, "launcher", 0,
-        line("launcher", 0, 0.0, process={"pid": 1})
-        + line("hook_missing", 1, 0.1, name="_start_workers"),
-    )  # fmt: skip
-    job.feed(
-        0, 0, "events", 0,
-        line("claimed", 0, 0.0) + line("started", 1, 0.1, process={"pid": 1}),
-    )  # fmt: skip
+    launcher = line("launcher", 0, 0.0, process={"pid": 1}) + line(
+        "hook_missing", 1, 0.1, name="_start_workers"
+    )
+    job.feed(0, 0, "launcher", 0, launcher)
+    events = line("claimed", 0, 0.0) + line("started", 1, 0.1, process={"pid": 1})
+    job.feed(0, 0, "events", 0, events)
     seen = job.snapshot(NOW)
     assert (seen.state, seen.flags) == (JobState.RUNNING, ("uninstrumented",))
     assert seen.nodes[0].notes == ("not instrumented: _start_workers is missing",)
-    position = job.position(0, 0, "events")
-    job.feed(0, 0, "events", position, line("ended", 2, 5.0, outcome="succeeded", code=0))
-    job.sized(0, 0, "launcher", job.position(0, 0, "launcher"))
+    job.feed(0, 0, "events", len(events), line("ended", 2, 5.0, outcome="succeeded", code=0))
+    job.sized(0, 0, "launcher", len(launcher))
     assert job.snapshot(NOW).state is JobState.SUCCEEDED
 
 
@@ -434,9 +432,9 @@ def test_feeding_returns_new_events_with_their_origin() -> None:
 
 def test_missing_bytes_are_refused_with_the_position_to_follow_from() -> None:
     job = model("success")
-    with pytest.raises(GapError):
+    with pytest.raises(GapError) as caught:
         job.feed(0, 0, "events", 10, b"x")
-    assert job.position(0, 0, "events") == 0
+    assert caught.value.expected == 0
 
 
 def test_a_snapshot_is_the_same_object_while_nothing_changed() -> None:
@@ -445,8 +443,35 @@ def test_a_snapshot_is_the_same_object_while_nothing_changed() -> None:
     job.link("gpu01", ONLINE)
     job.plan(plan(2))
     assert job.snapshot(NOW + 1) is first
+
+
+def test_a_node_whose_supervisor_is_gone_says_so_until_it_is_back_or_the_attempt_has_ended() -> (
+    None
+):
+    job = JobModel(record(1))
+    job.plan(plan(1))
+    begun = line("claimed", 0, 0.0) + line("started", 1, 0.1, process={"pid": 1})
+    job.feed(0, 0, "events", 0, begun)
+    job.supervised(0, 0, True)
+    watched = job.snapshot(NOW)
+    assert watched.nodes[0].supervised
     job.supervised(0, 0, False)
-    assert job.snapshot(NOW + 2).nodes[0].supervised is False
+    alone = job.snapshot(NOW)
+    assert not alone.nodes[0].supervised
+    assert alone.nodes[0].notes == ("no supervisor watches over it",)
+    assert "gpu01: no supervisor watches over it" in status_text(alone)
+    assert status_document(alone)["nodes"][0]["supervised"] is False
+    job.supervised(0, 0, False)
+    assert job.snapshot(NOW) is alone
+    job.supervised(0, 0, True)
+    assert job.snapshot(NOW) == watched
+    job.supervised(0, 0, False)
+    job.feed(0, 0, "events", len(begun), line("ended", 2, 5.0, outcome="succeeded", code=0))
+    ended = job.snapshot(NOW)
+    assert (ended.nodes[0].supervised, ended.nodes[0].notes) == (True, ())
+    job.supervised(0, 0, True)
+    job.supervised(0, 0, False)
+    assert job.snapshot(NOW) is ended
 
 
 def test_hostile_names_are_clean_in_the_snapshot() -> None:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cockpit.model import lines as lines_module
-from cockpit.model.lines import BLOCK, CAP, Line, LineReader, Lines
+from cockpit.model.lines import CAP, Line, LineReader
 from cockpit.model.mirror import MirrorStore, MirrorStream, StreamKey
 from cockpit.text import MAX_LINE
 from tests.model.scenarios import JOB
@@ -124,99 +123,3 @@ def test_no_bytes_whatever_leave_a_control_character_in_the_text(data: bytes) ->
     text = Line(0, len(data), None, data, len(data) + 5).text
     assert all(character.isprintable() for character in text)
     assert all(c.isprintable() for c in Line(0, len(data), None, data, len(data)).text)
-
-
-# -- windows for the screen --------------------------------------------------------------------
-
-
-def numbered(stream: MirrorStream, count: int) -> list[int]:
-    """Write `count` lines; returns their offsets."""
-    parts = [b"line %d %s\n" % (number, b"." * (number % 90)) for number in range(count)]
-    offsets, position = [], 0
-    for part in parts:
-        offsets.append(position)
-        position += len(part)
-    stream.write(0, b"".join(parts))
-    return offsets
-
-
-def texts(window: lines_module.Window) -> list[str]:
-    return [line.text.split()[1] for line in window.lines]
-
-
-def test_lines_before_and_after_an_offset_are_found_without_reading_the_file(
-    stream: MirrorStream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    offsets = numbered(stream, 50_000)
-    read: list[int] = []
-    real = MirrorStream.read
-
-    def counting(self: MirrorStream, start: int, length: int) -> bytes:
-        read.append(length)
-        return real(self, start, length)
-
-    monkeypatch.setattr(MirrorStream, "read", counting)
-    view = Lines(stream)
-    middle = offsets[25_000]
-    assert texts(view.after(middle, 3)) == ["25000", "25001", "25002"]
-    assert texts(view.before(middle, 3)) == ["24997", "24998", "24999"]
-    assert texts(view.last(2)) == ["49998", "49999"]
-    assert texts(view.before(offsets[2], 10)) == ["0", "1"]
-    assert view.before(0, 5).lines == ()
-    assert sum(read) < 12 * BLOCK < stream.end
-
-
-def test_a_window_across_blocks_and_long_lines_is_exact(stream: MirrorStream) -> None:
-    stream.write(0, b"first\n" + b"y" * (5 * BLOCK) + b"\nlast\n")
-    view = Lines(stream)
-    window = view.last(2)
-    assert [(x.offset, x.length) for x in window.lines] == [(6, 5 * BLOCK), (6 + 5 * BLOCK + 1, 4)]
-    assert [x.offset for x in view.last(9).lines] == [0, 6, 6 + 5 * BLOCK + 1]
-
-
-def test_a_window_shows_an_unfinished_last_line(stream: MirrorStream) -> None:
-    stream.write(0, b"one\ntwo\nprogress 5%")
-    view = Lines(stream)
-    assert [x.text for x in view.last(2).lines] == ["two", "progress 5%"]
-    assert [x.text for x in view.after(4, 9).lines] == ["two", "progress 5%"]
-
-
-def test_a_window_names_the_bytes_that_would_have_to_be_fetched(stream: MirrorStream) -> None:
-    stream.write(1000, b"rest of a line\none\ntwo\n")
-    stream.expect(5000)
-    view = Lines(stream)
-    back = view.last(5)
-    assert [x.text for x in back.lines] == ["one", "two"]
-    assert back.missing == (0, 1000)
-    assert view.after(stream.end - 4, 5).missing == (stream.end, 5000)
-    assert view.last(1).missing is None
-
-
-def test_the_number_of_lines_is_exact_once_all_was_scanned(stream: MirrorStream) -> None:
-    offsets = numbered(stream, 30_000)
-    stream.write(stream.end, b"unfinished")
-    view = Lines(stream)
-    guess, exact = view.count()
-    assert not exact and 20_000 < guess < 60_000
-    assert not view.scan(3 * BLOCK)
-    guess, exact = view.count()
-    assert not exact and 25_000 < guess < 36_000
-    while not view.scan():
-        pass
-    assert view.count() == (30_001, True)
-    for number in (0, 1, 777, 12_345, 29_000):
-        assert view.offset_of(number) == offsets[number]
-        assert view.number_of(offsets[number]) == number
-        assert view.number_of(offsets[number] + 3) == number
-    stream.write(stream.end, b"\nmore\n")
-    assert view.count() == (30_002, True)
-
-
-def test_counting_stops_at_what_is_not_held(stream: MirrorStream) -> None:
-    stream.write(10 * BLOCK, b"tail\n" * 1000)
-    view = Lines(stream)
-    assert view.scan()
-    assert view.scanned == 0
-    guess, exact = view.count()
-    assert (exact, guess) == (False, stream.end // 5)
-    assert view.number_of(11 * BLOCK) is None

@@ -136,6 +136,107 @@ def test_an_unfinished_last_line_comes_when_its_stream_has_ended(store: MirrorSt
     assert list(log.drain()) == []
 
 
+def test_an_unfinished_last_line_waits_for_bytes_that_are_still_on_their_way(
+    store: MirrorStore,
+) -> None:
+    a = source(store, 0)
+    log = MergedLog([a])
+    a.mirror.write(0, b"Kil")
+    a.mirror.ended = True
+    a.mirror.expect(6)
+    for now in (1.0, 3.0, 30.0):
+        assert log.take(now) == []
+    a.mirror.write(3, b"led")
+    assert log.take(31.0) == []
+    log.take(33.0)
+    assert texts(log.take(34.0)) == ["Killed"]
+    assert log.take(50.0) == list(log.drain()) == []
+
+
+def test_an_ended_stream_whose_bytes_still_come_gives_out_no_half_line(store: MirrorStore) -> None:
+    a = source(store, 0)
+    log = MergedLog([a])
+    a.mirror.ended = True
+    for number, part in enumerate((b"Kil", b"led b", b"y 9")):
+        a.mirror.write(a.mirror.end, part)
+        assert log.take(1.0 + 0.9 * number) == []
+    log.take(5.0)
+    assert texts(log.take(6.0)) == ["Killed by 9"]
+
+
+def test_bytes_that_the_node_dropped_hold_up_a_followed_log_for_a_while_only(
+    store: MirrorStore,
+) -> None:
+    a, b = source(store, 0), source(store, 1)
+    log = MergedLog([a, b])
+    say(a, 1.0, "before")
+    log.take(1.0)
+    assert texts(log.take(2.0)) == ["before"]
+    end = a.mirror.end
+    a.mirror.indexed([(end + 100, 60.0)])
+    a.mirror.write(end + 100, b"rest of a dropped line\nafter\nlast\n")
+    for now in (100.0, 102.0, 104.0):
+        assert log.take(now) == []
+    say(b, 61.0, "from elsewhere")
+    log.take(106.0)
+    assert texts(log.take(107.0)) == ["after", "last", "from elsewhere"]
+
+
+def test_a_hole_that_is_filled_in_time_loses_nothing(store: MirrorStore) -> None:
+    a = source(store, 0)
+    log = MergedLog([a])
+    a.mirror.write(6, b"three\n")
+    log.take(1.0)
+    log.take(4.0)
+    a.mirror.write(0, b"1\ntwo\n")
+    log.take(5.0)
+    assert texts(log.take(6.0)) == ["1", "two", "three"]
+
+
+def test_one_look_at_a_flood_is_bounded_and_the_next_go_on_in_order(store: MirrorStore) -> None:
+    sources = [source(store, node) for node in range(8)]
+    for item in sources:
+        data = b"".join(b"%d %07d %s\n" % (item.node_rank, n, b"." * 90) for n in range(20_000))
+        item.mirror.indexed([(n * 100_000, 1.0 + n) for n in range(len(data) // 100_000 + 1)])
+        item.mirror.write(0, data)
+    log = MergedLog(sources)
+    got: list[LogLine] = []
+    looks = 0
+    while len(got) < 160_000:
+        looks += 1
+        assert looks < 400
+        before = sum(feed.reader.position for feed in log._feeds)
+        lines = log.take(100.0 + looks)
+        read = sum(feed.reader.position for feed in log._feeds) - before
+        assert len(lines) <= merged.LINES
+        assert read <= merged.TURN + CHUNK
+        got.extend(lines)
+    assert got == list(MergedLog(sources).history())
+    assert log.take(1000.0) == list(log.drain()) == []
+
+
+def test_many_lines_of_one_time_are_given_out_in_parts(store: MirrorStore) -> None:
+    a, b = source(store, 0), source(store, 1)
+    for item in (a, b):
+        item.mirror.write(0, b"".join(b"%d\n" % n for n in range(7000)))
+    log = MergedLog([a, b])
+    log.take(1.0)
+    parts = [log.take(2.0 + n) for n in range(4)]
+    assert [len(part) for part in parts] == [5000, 5000, 4000, 0]
+    assert [line for part in parts for line in part] == list(log.history())
+
+
+def test_a_stream_without_times_does_not_starve_the_others(store: MirrorStore) -> None:
+    flood, calm = source(store, 0), source(store, 1)
+    log = MergedLog([flood, calm])
+    say(calm, 1.0, "here I am")
+    for step in range(5):
+        flood.mirror.write(flood.mirror.end, (b"x" * 99 + b"\n") * 20_000)
+        log.take(float(step))
+    assert log._feeds[1].reader.drained
+    assert not log._feeds[0].reader.drained
+
+
 def test_streams_may_be_added_while_the_log_is_followed(store: MirrorStore) -> None:
     a, b = source(store, 0), source(store, 1)
     log = MergedLog([a])

@@ -16,6 +16,7 @@ from cockpit.model.mirror import MirrorStore, MirrorStream, StreamKey
 from tests.model.scenarios import JOB
 
 KEY = StreamKey(job=JOB, attempt=0, node_rank=1, generation=0, local_rank=1, stream="out")
+USED = "a" * 12
 
 
 @pytest.fixture
@@ -173,6 +174,57 @@ def test_removing_a_job_deletes_its_mirrors_and_no_others(store: MirrorStore) ->
 
 
 # -- disks that fail ---------------------------------------------------------------------------
+
+
+def keep(root: Path, job: str, size: int, used_at: float, *, limit: int = 10**9) -> Path:
+    """Leave a mirror behind as a cockpit does; returns the folder of the job."""
+    store = MirrorStore(root, limit=limit)
+    store.stream(StreamKey(job=job, attempt=0, node_rank=0)).write(0, b"x" * size)
+    store.close()
+    for path in (store.folder / job).rglob("*"):
+        os.utime(path, (used_at, used_at))
+    return store.folder / job
+
+
+def test_over_the_limit_the_jobs_that_were_looked_at_longest_ago_lose_their_mirrors(
+    tmp_path: Path,
+) -> None:
+    jobs = [f"{number:012x}" for number in range(4)]
+    folders = [
+        keep(tmp_path, job, 100_000, at) for job, at in zip(jobs, (3e9, 1e9, 4e9, 2e9), strict=True)
+    ]
+    MirrorStore(tmp_path, limit=450_000).close()
+    assert all(folder.is_dir() for folder in folders)
+    MirrorStore(tmp_path, limit=250_000).close()
+    assert [folder.is_dir() for folder in folders] == [True, False, True, False]
+
+
+def test_slots_without_a_cockpit_are_pruned_and_those_in_use_are_not(tmp_path: Path) -> None:
+    first = MirrorStore(tmp_path)
+    free = keep(tmp_path, "f" * 12, 100_000, 2e9)
+    second = MirrorStore(tmp_path)
+    used = second.stream(StreamKey(job=USED, attempt=0, node_rank=0))
+    used.write(0, b"x" * 100_000)
+    second.persist()
+    os.utime(second.folder / USED / "0" / "0" / "launcher.out", (1e9, 1e9))
+    first.close()
+    third = MirrorStore(tmp_path, limit=0)
+    assert third.folder != second.folder == free.parent
+    assert used.read(0, 3) == b"xxx"
+    assert (second.folder / USED).is_dir()
+    second.close()
+    MirrorStore(tmp_path, limit=0).close()
+    assert not (second.folder / USED).exists()
+    third.close()
+
+
+def test_what_was_never_fetched_counts_for_nothing(tmp_path: Path) -> None:
+    store = MirrorStore(tmp_path)
+    store.stream(KEY).write(10**9, b"the tail of a large log")
+    store.close()
+    again = MirrorStore(tmp_path, limit=1_000_000)
+    assert again.stream(KEY).held == ((10**9, 10**9 + 23),)
+    again.close()
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:

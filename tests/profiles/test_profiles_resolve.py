@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from cockpit.errors import UsageError
-from cockpit.launchers.plan import Request
-from cockpit.profiles import Config, Resolved, SecretRef, builtin, load, resolve
+from cockpit.launchers import plan
+from cockpit.profiles import Config, Request, SecretRef, builtin, load, resolve
 
 TEXT = """\
 [clusters.lab]
@@ -59,7 +59,7 @@ def config(project: Path) -> Config:
 
 def test_a_script_without_profiles_runs_here_on_one_local_node(project: Path) -> None:
     config = builtin()
-    assert resolve(config, script="train.py", args=["--x", "1"], cwd=project) == Resolved(
+    assert resolve(config, script="train.py", args=["--x", "1"], cwd=project) == Request(
         name="train",
         cluster=config.clusters["local"],
         launcher=config.launchers["torchrun"],
@@ -114,14 +114,17 @@ def test_a_typed_script_comes_without_the_profiles_arguments(config: Config, pro
     assert (resolved.script, resolved.command) == (None, ("./x", "a b"))
 
 
-def test_a_request_can_be_made_of_what_was_resolved(config: Config, project: Path) -> None:
+def test_the_resolved_request_is_the_very_record_that_launchers_plan_from(
+    config: Config, project: Path
+) -> None:
+    assert plan.Request is Request
     resolved = resolve(config, job="llama", cwd=project)
-    fields: dict[str, Any] = msgspec.structs.asdict(resolved)
-    assert msgspec.structs.asdict(Request(**fields)) == fields
-    assert Request.__struct_fields__ == Resolved.__struct_fields__
-    few = {name: fields[name] for name in (*Resolved.__struct_fields__[:7], "working_dir")}
-    defaults = msgspec.structs.asdict(Resolved(**few))
-    assert msgspec.structs.asdict(Request(**few)) == defaults
+    assert type(resolved) is Request
+    assert resolved.asked == ("train.py", "--config", "70b.yaml")
+    command = resolve(config, command=["./run.sh"], args=["x"], cwd=project)
+    assert command.asked == ("./run.sh", "x")
+    module = resolve(config, module="pkg.train", args=["x"], cwd=project)
+    assert module.asked == ("-m", "pkg.train", "x")
 
 
 def test_variables_and_secrets_come_from_the_last_layer_that_has_them(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+import click
 import pytest
 
+from cockpit.cli.app import cli
 from cockpit.errors import AuthenticationError, BootstrapError, LinkError, NodeError
 from cockpit.protocol import frames
 from cockpit.protocol.messages import INITIAL_CREDIT
+from cockpit.transport import standing
 from cockpit.transport.base import LinkState
-from cockpit.transport.fake import FakeFailure, FakeNode, FakeRequest, FakeTransport
+from cockpit.transport.fake import FakeChannel, FakeFailure, FakeNode, FakeRequest, FakeTransport
 from cockpit.transport.link import NodeLink
 
 WAIT = 20.0
@@ -294,16 +298,13 @@ async def test_nothing_is_lost_or_doubled_over_many_drops(node: FakeNode, link: 
     assert sink.detachments > 5
 
 
-async def test_a_paused_follow_gets_no_more_than_its_credit(node: FakeNode, link: NodeLink) -> None:
+async def test_a_follow_gives_credit_back_for_what_it_has_read(
+    node: FakeNode, link: NodeLink
+) -> None:
     size = 3 * INITIAL_CREDIT
     node.append("a.log", bytes(size))
     sink = Sink()
-    follow = link.follow("a.log", 0, sink)
-    follow.pause()
-    await until(lambda: len(sink.data) == INITIAL_CREDIT)
-    await link.request("clock")
-    assert len(sink.data) == INITIAL_CREDIT
-    follow.resume()
+    link.follow("a.log", 0, sink)
     await until(lambda: len(sink.data) == size)
 
 
@@ -389,6 +390,78 @@ async def test_a_refused_follow_says_why_and_tries_again_on_the_next_connection(
     node.drop()
     await until(lambda: sink.data == b"now")
     assert follow.error is None
+
+
+@pytest.mark.parametrize("kind", ["follow", "telemetry"])
+async def test_what_was_refused_is_asked_again_on_the_same_connection(
+    node: FakeNode, link: NodeLink, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "ASK_AGAIN", 0.01)
+    monkeypatch.setattr(standing, "ASK_AGAIN_LATEST", 0.03)
+    asked = 0
+    follow = node.handlers["follow"]
+
+    async def at_the_sixth_time(request: FakeRequest) -> Mapping[str, Any] | None:
+        nonlocal asked
+        asked += 1
+        if asked < 6:
+            raise FakeFailure("io", "the file server hiccups")
+        if kind == "follow":
+            return await follow(request)
+        request.reply({})
+        request.event({"at": 1.0})
+        return None
+
+    node.handlers[kind] = at_the_sixth_time
+    node.append("a.log", b"here")
+    await link.ready(WAIT)
+    sink, seen = Sink(), []
+    request: standing.Standing = (
+        link.follow("a.log", 0, sink)
+        if kind == "follow"
+        else link.subscribe("telemetry", seen.append)
+    )
+    await until(lambda: request.error is not None)
+    await until(lambda: sink.data == b"here" or seen)
+    assert request.error is None
+    assert asked == 6
+
+
+async def test_what_was_refused_and_closed_is_not_asked_again(
+    node: FakeNode, link: NodeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "ASK_AGAIN", 0.02)
+
+    async def refuse(request: FakeRequest) -> None:
+        raise FakeFailure("path", "outside of state_dir")
+
+    node.handlers["follow"] = refuse
+    follow = link.follow("a.log", 0, Sink())
+    await until(lambda: follow.error is not None)
+    follow.close()
+    await asyncio.sleep(0.1)
+    assert sum(op == "follow" for op, _ in node.requests) == 1
+
+
+async def test_bytes_that_the_node_has_dropped_are_a_jump_of_the_offset(
+    node: FakeNode, link: NodeLink
+) -> None:
+    async def trimmed(request: FakeRequest) -> None:
+        request.reply({"offset": request.args["offset"], "size": 8196, "inode": 7})
+        request.data(8192, b"tail")
+        await asyncio.sleep(3600)
+
+    got: list[tuple[int, bytes]] = []
+
+    class Gaps(Sink):
+        def received(self, offset: int, data: bytes) -> None:
+            got.append((offset, data))
+
+    node.handlers["follow"] = trimmed
+    follow = link.follow("a.log", 100, Gaps())
+    await until(lambda: got)
+    assert got == [(8192, b"tail")]
+    assert follow.position == 8196
 
 
 async def test_a_subscription_survives_drops(node: FakeNode, link: NodeLink) -> None:
@@ -553,6 +626,50 @@ async def test_a_link_that_comes_and_goes_does_not_spin(node: FakeNode) -> None:
     await asyncio.sleep(0.5)
     await link.close()
     assert opened <= 6
+
+
+async def test_an_outage_of_any_length_does_not_end_the_tries(node: FakeNode) -> None:
+    node.refuse = LinkError("n: no route")
+    link = NodeLink("n", FakeTransport(node), retry_first=0.001, retry_longest=0.002)
+    link._failures = 5000  # days of tries
+    await link.start()
+    await until(lambda: link.link.attempts >= 3)
+    node.refuse = None
+    await link.ready(WAIT)
+    await link.close()
+
+
+async def test_a_connection_that_greets_and_is_gone_was_never_online(node: FakeNode) -> None:
+    class Greeting(FakeTransport):
+        async def open(self, events: Any) -> Any:
+            session = events()
+            channel = FakeChannel(node, session)
+            session.received(frames.encode_json(frames.Kind.HELLO, 0, node.hello()))
+            channel.lose(LinkError("n: the login was ended"))
+            return channel
+
+    states: list[LinkState] = []
+    link = NodeLink("n", Greeting(node), lambda: states.append(link.link.state), retry_first=60.0)
+    await link.start()
+    with pytest.raises(LinkError, match="the login was ended"):
+        await link.ready(1.0)
+    assert states == [LinkState.UNREACHABLE]
+    assert link.link.why == "n: the login was ended"
+    with pytest.raises(LinkError):
+        await link.request("clock")
+    await link.close()
+
+
+async def test_a_link_that_is_not_ready_in_time_names_a_command_that_exists() -> None:
+    slow = FakeNode("n")
+    slow.delay = 3600.0
+    link = NodeLink("n", FakeTransport(slow))
+    await link.start()
+    with pytest.raises(LinkError) as caught:
+        await link.ready(0.05)
+    named = re.findall(r"`cockpit (\w+)", caught.value.hint)
+    assert named and set(named) <= set(cli.list_commands(click.Context(cli)))
+    await link.close()
 
 
 async def test_closing_while_connecting_leaves_nothing_behind(node: FakeNode) -> None:

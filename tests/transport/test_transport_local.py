@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -77,15 +78,63 @@ async def test_a_killed_agent_is_replaced(tmp_path: Path) -> None:
     await link.close()
 
 
-async def test_an_agent_that_ignores_its_closed_stdin_is_killed(
+async def test_an_agent_that_does_not_end_at_once_is_let_go_and_not_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_CLOSE_GRACE", 0.2)
     link = await online(tmp_path / "state")
     assert link.hello is not None
+    agent = Path(f"/proc/{link.hello.pid}")
     os.kill(link.hello.pid, signal.SIGSTOP)
     await asyncio.wait_for(link.close(), WAIT)
-    await until(lambda: not Path(f"/proc/{link.hello.pid}").exists())
+    try:
+        assert agent.exists()
+    finally:
+        os.kill(link.hello.pid, signal.SIGCONT)
+    # It finds its stdin closed, ends by itself, and leaves no zombie.
+    await until(lambda: not agent.exists())
+
+
+def test_an_agent_with_work_to_finish_outlives_the_controller(tmp_path: Path) -> None:
+    """Nothing is printed either: no warning of something that was not closed."""
+    script = f"""
+import asyncio, os, signal, sys
+from cockpit.transport import local
+from cockpit.transport.link import NodeLink
+
+async def main():
+    link = NodeLink("local", local.LocalTransport("local", {str(tmp_path / "state")!r}))
+    await link.start()
+    hello = await link.ready({WAIT})
+    os.kill(hello.pid, signal.SIGSTOP)
+    local._CLOSE_GRACE = 0.1
+    await link.close()
+    print(hello.pid)
+
+asyncio.run(main())
+"""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", script],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=True,
+    )
+    assert done.stderr == ""
+    agent = int(done.stdout)
+    try:
+        assert "T (stopped)" in Path(f"/proc/{agent}/status").read_text()
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    deadline = time.monotonic() + WAIT
+    while (status := Path(f"/proc/{agent}/status")).exists():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if "Z (zombie)" in status.read_text():
+                break  # whoever is init here has yet to take notice
+        assert time.monotonic() < deadline, "the agent did not end"
+        time.sleep(0.01)
 
 
 async def test_a_python_that_cannot_be_started_is_named(

@@ -12,8 +12,8 @@ from tui_screen import Opener, Screen
 from tui_world import chatter, healthy, large, troubled
 
 from cockpit.model.types import Fleet
-from cockpit.tui.actions import ACTIONS, BY_ID, Action, View, clashes
-from cockpit.tui.dialogs import ConfirmDialog, HelpDialog
+from cockpit.tui.actions import ACTIONS, BY_ID, Action, View
+from cockpit.tui.dialogs import ConfirmDialog, HelpDialog, HelpItem
 from cockpit.tui.widgets.grid import RowGrid
 from cockpit.tui.widgets.logview import LogView
 
@@ -82,6 +82,21 @@ def test_every_action_has_a_case_here() -> None:
     assert set(CASES) == set(BY_ID)
 
 
+def clashes(actions: Iterable[Action]) -> list[str]:
+    """Two actions with the same key in the same view, in words; empty when all is well."""
+    found = []
+    seen: dict[tuple[View, str], Action] = {}
+    for action in actions:
+        for view in View:
+            if not action.applies(view):
+                continue
+            for key in action.keys:
+                other = seen.setdefault((view, key), action)
+                if other is not action:
+                    found.append(f"{key} in {view.value}: {other.id} and {action.id}")
+    return found
+
+
 def test_no_key_means_two_things_in_one_view() -> None:
     assert clashes(ACTIONS) == []
 
@@ -93,6 +108,32 @@ def test_a_clash_of_keys_is_found() -> None:
 
 def test_what_changes_nodes_is_marked_dangerous() -> None:
     assert {action.id for action in ACTIONS if action.dangerous} == {"job.cancel", "job.restart"}
+
+
+@pytest.mark.parametrize("action_id", BY_ID)
+async def test_what_is_dangerous_asks_before_anything_is_ordered_and_nothing_else_asks(
+    opened: Opener, action_id: str
+) -> None:
+    action, case = BY_ID[action_id], CASES[action_id]
+    async with opened(case.fleet()) as screen:
+        await _start(screen, case)
+        await screen.pilot.press(action.keys[0])
+        asked = isinstance(screen.app.screen, ConfirmDialog)
+        assert asked is action.dangerous
+        if asked:
+            assert screen.source.orders == []
+
+
+async def test_help_marks_what_is_dangerous(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        await screen.press("2", "question_mark")
+        dialog = screen.app.screen
+        assert isinstance(dialog, HelpDialog)
+        for action in ACTIONS:
+            if action.applies(View.JOBS) and action.enabled(screen.app) is None:
+                keys, title, _ = dialog._row(HelpItem(action, "")).cells
+                tones = {span.tone for each in (keys, title) for span in each.spans}
+                assert ("warn" in tones) is action.dangerous
 
 
 async def _start(screen: Screen, case: Case) -> None:

@@ -196,7 +196,7 @@ async def test_a_job_between_two_generations_is_recovering(opened: Opener) -> No
 async def test_ranks_are_grouped_by_node_with_state_pid_and_exit(opened: Opener) -> None:
     noted = msgspec.structs.replace(
         job_node(0),
-        notes=("not instrumented: no hook",),
+        notes=("not instrumented: no hook", "no supervisor watches over it"),
         left=(Leftover(pid=99, command="sleep"),),
         supervised=False,
     )

@@ -232,8 +232,6 @@ def _node_cells(node: JobNode) -> Row:
     if node.left:
         left = ", ".join(f"{process.pid} {process.command}" for process in node.left)
         remarks.append((Span(f"left: {left}", "bad"),))
-    if not node.supervised and not node.state.ended:
-        remarks.append((Span("no supervisor", "warn"),))
     remarks.extend((Span(note, "warn"),) for note in node.notes)
     if not remarks and node.host != node.name:
         remarks.append((Span(node.host, "dim"),))

@@ -16,7 +16,7 @@ from cockpit.errors import ContactLost
 from cockpit.model.types import Job, LinkState
 
 CONTACT_TIMEOUT = 600.0
-"""Seconds without any node after which whoever follows a job leaves."""
+"""Seconds without contact to what still runs after which whoever follows a job leaves."""
 
 
 def contact_option(command: Any) -> Any:
@@ -27,7 +27,7 @@ def contact_option(command: Any) -> Any:
         default=CONTACT_TIMEOUT,
         show_default=True,
         metavar="S",
-        help="Leave with 75 when no node could be reached for so long; the job goes on.",
+        help="Leave with 75 when what still runs could not be reached for so long.",
     )(command)
 
 
@@ -45,27 +45,35 @@ class ContactWatch:
         self._clock = clock
         self._links: dict[str, LinkState] = {}
         self._silent_since: float | None = None
+        self._waited_for: set[str] = set()
 
     def check(self, job: Job) -> None:
         """Take in the links of the job's nodes as they are now.
 
-        Raises ContactLost when none of them was online for `contact_timeout` seconds.
+        Raises ContactLost when none that still runs it was online for `contact_timeout` seconds.
         """
         for node in job.nodes:
             before = self._links.get(node.name)
             state = self._links[node.name] = node.link.state
             if before is not None and before is not state:
                 self._tell(node.name, before, state, node.link.why)
-        if not job.nodes or any(node.link.state is LinkState.ONLINE for node in job.nodes):
+        # Nodes that have said their last word are not waited for.
+        awaited = [node for node in job.nodes if not node.state.ended]
+        silent = [node for node in awaited if node.link.state is not LinkState.ONLINE]
+        if not silent or len(silent) < len(awaited):
             self._silent_since = None
             return
+        names = ", ".join(node.name for node in silent)
+        if len(awaited) < len(job.nodes) and names not in self._waited_for:
+            self._waited_for.add(names)
+            self._say(f"the other nodes have ended; the end of the job waits for word of {names}")
         now = self._clock()
         if self._silent_since is None:
             self._silent_since = now
         elif now - self._silent_since > self._timeout:
             raise ContactLost(
-                f"no node of job {job.name} could be reached for {self._timeout:.0f} s;"
-                " the job goes on there",
+                f"{names} of job {job.name} could not be reached for {self._timeout:.0f} s;"
+                " the job may go on there",
                 f"`cockpit attach {job.id}` comes back to it",
             )
 

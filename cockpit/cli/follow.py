@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 
 from cockpit.cli.common import on_signals
+from cockpit.cli.contact import ContactWatch
 from cockpit.cli.printer import Printer
 from cockpit.cli.tables import describe
 from cockpit.controller import CancelReport, Controller, JobLog
-from cockpit.errors import ContactLost, ExitCode
-from cockpit.model.types import Job, JobState, LinkState
+from cockpit.errors import ExitCode
+from cockpit.model.types import Job, JobState
 
 PULSE = 0.05
 """Seconds between looks while lines flow."""
@@ -43,14 +43,12 @@ class Follower:
         self._printer = printer
         self._say = say
         self._cancel_on_interrupt = cancel_on_interrupt
-        self._contact_timeout = contact_timeout
+        self._contact = ContactWatch(say, contact_timeout)
         self._first_attempt = first_attempt
         self._told: set[tuple[object, ...]] = set()
-        self._links: dict[str, LinkState] = {}
         self._leave = asyncio.Event()
         self._cancelling: asyncio.Future[CancelReport] | None = None
         self._told_nodes: set[str] = set()
-        self._silent_since: float | None = None
 
     async def follow(self) -> int:
         """Until the job ended and every line was printed, or the person left. The exit code."""
@@ -109,7 +107,7 @@ class Follower:
                     self._say(f"`cockpit cancel {job.id}` tries again")
                     left = any(node.left for node in report.nodes)
                     return int(ExitCode.FAILED if left else ExitCode.CONTACT_LOST)
-            self._check_contact(job)
+            self._contact.check(job)
             await asyncio.sleep(PULSE)
 
     async def _drain(self, log: JobLog) -> None:
@@ -139,20 +137,6 @@ class Follower:
         self._say(f"left; job {job.name} goes on. `cockpit attach {job.id}` comes back to it")
         return int(ExitCode.CANCELLED if self._cancel_on_interrupt else ExitCode.OK)
 
-    def _check_contact(self, job: Job) -> None:
-        if any(node.link.state is LinkState.ONLINE for node in job.nodes) or not job.nodes:
-            self._silent_since = None
-            return
-        now = time.monotonic()
-        if self._silent_since is None:
-            self._silent_since = now
-        elif now - self._silent_since > self._contact_timeout:
-            raise ContactLost(
-                f"no node of job {job.name} could be reached for {self._contact_timeout:.0f} s;"
-                " the job goes on there",
-                f"`cockpit attach {job.id}` comes back to it",
-            )
-
     def _once(self, *key: object) -> bool:
         if key in self._told:
             return False
@@ -163,11 +147,6 @@ class Follower:
         if self._once("state", job.attempt, job.state, job.restarts, job.flags):
             self._printer.job(job)
         for node in job.nodes:
-            before = self._links.get(node.name)
-            state = node.link.state
-            if before is not None and before is not state:
-                self._tell_link(node.name, before, state, node.link.why)
-            self._links[node.name] = state
             for note in node.notes:
                 if self._once("note", job.attempt, node.name, note):
                     self._say(f"{node.name}: {note}")
@@ -182,12 +161,6 @@ class Follower:
                 self._say(f"generation {key[1]} ended: {describe(generation.cause)}")
             if generation.reason == "membership" and self._once("membership", *key):
                 self._say(f"generation {key[1]} ended: the set of nodes changed")
-
-    def _tell_link(self, name: str, before: LinkState, state: LinkState, why: str) -> None:
-        if state is LinkState.ONLINE:
-            self._say(f"{name}: connected again")
-        elif before is LinkState.ONLINE:
-            self._say(f"{name}: no contact ({why}); the job goes on, trying again")
 
 
 def _ending(job: Job) -> str:

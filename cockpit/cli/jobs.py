@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cockpit.cli.common import narrate, print_json, with_controller
+from cockpit.cli.contact import contact_option
 from cockpit.errors import ExitCode, JobNotFound
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def cancel(
 @cluster_option
 @click.option("-d", "--detach", is_flag=True, help="Return once all nodes started.")
 @click.option("-e", "--env", metavar="K=V", multiple=True, help="Value of a secret of the job.")
+@contact_option
 @click.argument("job")
 @click.pass_context
 def restart(
@@ -169,6 +171,7 @@ def restart(
     cluster: tuple[str, ...],
     detach: bool,
     env: tuple[str, ...],
+    contact_timeout: float,
     job: str,
 ) -> None:
     """Start a new attempt of JOB from the same code and plan; a running attempt is ended first."""
@@ -194,7 +197,7 @@ def restart(
             Printer(as_json=False),
             narrate,
             cancel_on_interrupt=True,
-            contact_timeout=600.0,
+            contact_timeout=contact_timeout,
             first_attempt=attempt,
         )
         return await follower.follow()

@@ -16,6 +16,7 @@ from cockpit.cli.common import (
     run_async,
     silent,
 )
+from cockpit.cli.contact import contact_option
 from cockpit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,14 +66,7 @@ def _nodes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option("--dry-run", is_flag=True, help="Print what every node would run; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines instead of prefixed text.")
 @click.option("-q", "--quiet", is_flag=True, help="No narration on stderr.")
-@click.option(
-    "--contact-timeout",
-    type=click.FloatRange(min=1.0),
-    default=600.0,
-    show_default=True,
-    metavar="S",
-    help="Leave with 75 when no node could be reached for so long; the job goes on.",
-)
+@contact_option
 @click.option("-m", "--module", is_flag=True, help="SCRIPT is a module, as in python -m.")
 @click.option("--no-python", is_flag=True, help="SCRIPT is a command, run as it is.")
 @click.argument("script", required=False)

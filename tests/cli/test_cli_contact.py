@@ -9,15 +9,19 @@ from click.testing import CliRunner
 
 from cockpit.cli.contact import ContactWatch, contact_option
 from cockpit.errors import ContactLost, ExitCode
-from cockpit.model.types import Job, Link, LinkState
+from cockpit.model.types import Job, Link, LinkState, NodeState
 from tests.model.scenarios import fold
 
 
-def job(*states: LinkState) -> Job:
-    """A running job of two nodes with these links."""
+def job(*states: LinkState, ended: tuple[int, ...] = ()) -> Job:
+    """A job of two nodes with these links; the node ranks in `ended` have said their last word."""
     seen = fold("success")
     nodes = tuple(
-        msgspec.structs.replace(node, link=Link(state=state, why="connection lost"))
+        msgspec.structs.replace(
+            node,
+            link=Link(state=state, why="connection lost"),
+            state=NodeState.SUCCEEDED if node.node_rank in ended else NodeState.RUNNING,
+        )
         for node, state in zip(seen.nodes, states, strict=True)
     )
     return msgspec.structs.replace(seen, nodes=nodes)
@@ -29,9 +33,9 @@ class World:
         self.said: list[str] = []
         self.watch = ContactWatch(self.said.append, timeout, lambda: self.now)
 
-    def check(self, at: float, *states: LinkState) -> None:
+    def check(self, at: float, *states: LinkState, ended: tuple[int, ...] = ()) -> None:
         self.now = at
-        self.watch.check(job(*states))
+        self.watch.check(job(*states, ended=ended))
 
 
 UP, DOWN, AWAY = LinkState.ONLINE, LinkState.RECONNECTING, LinkState.UNREACHABLE
@@ -60,10 +64,19 @@ def test_contact_is_lost_when_no_node_was_online_for_the_whole_time() -> None:
     world.check(65.0, UP, AWAY)
     world.check(66.0, DOWN, AWAY)
     world.check(126.0, DOWN, AWAY)
-    with pytest.raises(ContactLost, match="for 60 s; the job goes on there") as caught:
+    with pytest.raises(ContactLost, match="for 60 s; the job may go on there") as caught:
         world.check(126.1, AWAY, AWAY)
     assert caught.value.exit_code is ExitCode.CONTACT_LOST
     assert "cockpit attach" in caught.value.hint
+
+
+def test_a_node_that_has_ended_is_no_contact_to_the_one_that_has_not() -> None:
+    world = World()
+    world.check(0.0, UP, AWAY, ended=(0,))
+    world.check(30.0, UP, AWAY, ended=(0,))
+    assert world.said == ["the other nodes have ended; the end of the job waits for word of gpu02"]
+    with pytest.raises(ContactLost, match="gpu02"):
+        world.check(61.0, UP, AWAY, ended=(0,))
 
 
 def test_the_option_is_seconds_with_a_long_default() -> None:

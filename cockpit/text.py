@@ -64,3 +64,8 @@ def clean_line(data: bytes, limit: int = MAX_LINE) -> str:
     shown = text[:limit]
     rest = max(len(data) - len(shown.encode("utf-8", "replace")), 1)
     return f"{shown}… (+{rest} bytes)"
+
+
+def count_of(number: int, thing: str) -> str:
+    """ "1 node", "2 nodes"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

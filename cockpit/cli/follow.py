@@ -17,6 +17,7 @@ from cockpit.cli.tables import describe
 from cockpit.controller import CancelReport, Controller, JobLog
 from cockpit.errors import ExitCode
 from cockpit.model.types import Job, JobState
+from cockpit.text import count_of
 
 PULSE = 0.05
 """Seconds between looks while lines flow."""
@@ -155,7 +156,8 @@ class Follower:
             if generation.world_size and self._once("generation", *key, generation.nodes):
                 again = "" if key == (0, 0) else f" (attempt {key[0]}, generation {key[1]})"
                 self._say(
-                    f"{generation.world_size} ranks on {generation.nodes} nodes are running{again}"
+                    f"{count_of(generation.world_size, 'rank')} running on"
+                    f" {count_of(generation.nodes, 'node')}{again}"
                 )
             if generation.cause is not None and self._once("cause", *key):
                 self._say(f"generation {key[1]} ended: {describe(generation.cause)}")
@@ -166,7 +168,7 @@ class Follower:
 def _ending(job: Job) -> str:
     text = f"job {job.name} {job.state.value}"
     if job.state is JobState.SUCCEEDED:
-        return text + (f" after {job.restarts} restarts" if job.restarts else "")
+        return text + (f" after {count_of(job.restarts, 'restart')}" if job.restarts else "")
     if job.cause is not None:
         text += f": {describe(job.cause)}"
     return text

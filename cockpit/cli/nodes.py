@@ -125,7 +125,11 @@ def exec_command(
                 timeout=timeout,
             )  # fmt: skip
         except CockpitError as error:
-            narrate(f"{name}: {error.message}")
+            narrate(
+                error.message
+                if error.message.startswith(f"{name}:")
+                else f"{name}: {error.message}"
+            )
             return int(ExitCode.UNAVAILABLE)
         finally:
             for output in outputs.values():

@@ -53,6 +53,8 @@ def describe(cause: Cause) -> str:
     what = ""
     if cause.kind == "exit" and cause.exit_code is not None:
         what = f"exited with {cause.exit_code}"
+        if cause.message in (f"exit code {cause.exit_code}", f"exited with code {cause.exit_code}"):
+            return " ".join(part for part in (who, where, what) if part)
     elif cause.kind == "oom":
         what = "ran out of memory"
     head = " ".join(part for part in (who, where, what) if part)

@@ -74,7 +74,7 @@ class Controller:
         self._mirrors = MirrorStore(root / "mirror")
         self._store = JobStore(root / "jobs")
         self._tasks = Tasks()
-        self._sessions = Sessions(config, self._tasks, telemetry=telemetry)
+        self._sessions = Sessions(config, self._tasks, self._store.recall, telemetry=telemetry)
         self._starter = Starter(self._sessions, self._tasks, self.by)
         self._logs: list[JobLog] = []
 
@@ -98,22 +98,26 @@ class Controller:
                 log.close()
             await self._sessions.close()
         finally:
-            await asyncio.to_thread(self._store_away)
+            await asyncio.to_thread(self._remember, self._known_jobs())
+            await asyncio.to_thread(self._mirrors.close)
 
     async def _keep(self) -> None:
         """Note now and then what the mirrors hold, on the loop: they are not thread-safe."""
         while True:
             await asyncio.sleep(PERSIST_INTERVAL)
             self._mirrors.persist()
+            await asyncio.to_thread(self._remember, self._known_jobs())
 
-    def _store_away(self) -> None:
+    def _known_jobs(self) -> list[Job]:
+        jobs = self._sessions.tracker.jobs.values()
+        return [tracked.model.snapshot(time.time()) for tracked in jobs if tracked.loaded]
+
+    def _remember(self, jobs: Sequence[Job]) -> None:
         """Keep what is known of each job for the day when its nodes cannot be asked."""
-        for tracked in self._sessions.tracker.jobs.values():
-            if tracked.loaded:
-                # A full disk here takes nothing from the job; the mirrors report it.
-                with contextlib.suppress(CockpitError):
-                    self._store.remember(tracked.model.snapshot(time.time()), time.time())
-        self._mirrors.close()
+        for job in jobs:
+            # A full disk here takes nothing from the job; the mirrors report it.
+            with contextlib.suppress(CockpitError):
+                self._store.remember(job, time.time())
 
     # -- sessions -----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cockpit.controller.tracking import NodeKey, TrackedJob, Tracker
@@ -29,10 +29,17 @@ TRIES = 2
 class Sessions:
     """Everything that is connected and known. One per controller."""
 
-    def __init__(self, config: Config, tasks: Tasks, *, telemetry: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        tasks: Tasks,
+        recall: Callable[[str], Job | None],
+        *,
+        telemetry: bool,
+    ) -> None:
         self.config = config
         self.links: dict[NodeKey, NodeLink] = {}
-        self.tracker = Tracker(self._job_changed)
+        self.tracker = Tracker(self._job_changed, recall)
         self.fleet = FleetModel()
         self._tasks = tasks
         self._telemetry = telemetry

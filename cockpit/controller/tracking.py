@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from cockpit.model.jobs import JobModel
+from cockpit.model.types import Job
 from cockpit.protocol import layout, records
 from cockpit.text import clean
 from cockpit.transport.link import Follow, NodeLink
@@ -231,11 +232,14 @@ class TrackedJob:
 
 
 class Tracker:
-    """All jobs seen on all links of a controller."""
+    """All jobs seen on all links of a controller. `recall`: a job as an earlier session saw it."""
 
-    def __init__(self, on_change: Callable[[TrackedJob], None]) -> None:
+    def __init__(
+        self, on_change: Callable[[TrackedJob], None], recall: Callable[[str], Job | None]
+    ) -> None:
         self.jobs: dict[str, TrackedJob] = {}
         self._on_change = on_change
+        self._recall = recall
         self.problems: dict[tuple[NodeKey, str], str] = {}
         """What listings held that could not be read, as text for people."""
         self._postponed: dict[str, dict[NodeKey, _Postponed]] = {}
@@ -297,6 +301,9 @@ class Tracker:
         tracked = self.jobs.get(record.id)
         if tracked is None:
             tracked = self.jobs[record.id] = TrackedJob(record, self._on_change)
+            past = self._recall(record.id)
+            if past is not None:
+                tracked.model.known_end(past)
         for attempt in entry["attempts"]:
             try:
                 seat = Seat(int(attempt["attempt"]), int(attempt["node_rank"]), key, link)

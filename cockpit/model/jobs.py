@@ -8,6 +8,8 @@ changed.
 
 from __future__ import annotations
 
+import msgspec
+
 from cockpit.errors import ExitCode
 from cockpit.model.attempts import AttemptFold, Verdict, judge
 from cockpit.model.clocks import skews
@@ -32,6 +34,7 @@ class JobModel:
         self._verdicts: dict[int, tuple[object, Verdict]] = {}
         self._nodes: dict[tuple[int, int], tuple[int, Link, JobNode]] = {}
         self._snapshot: tuple[int, bool, Job] | None = None
+        self._past: Job | None = None
 
     # -- what is fed ---------------------------------------------------------------------------
 
@@ -99,6 +102,15 @@ class JobModel:
             node.supervised = alive
             self._touch(node)
 
+    def known_end(self, past: Job) -> None:
+        """The job as it was seen to end earlier: the end of an attempt is final.
+
+        It stands while the nodes that are in reach cannot tell the whole story again.
+        """
+        if past.id == self.record.id and past.state.ended:
+            self._past = past
+            self.revision += 1
+
     def link(self, node: str, link: Link) -> None:
         """The connection to the node of that name changed."""
         if self._links.get(node) != link:
@@ -121,8 +133,17 @@ class JobModel:
         "waiting" and nothing else. The same object while nothing changed."""
         waiting = self._waiting(now)
         if self._snapshot is None or self._snapshot[:2] != (self.revision, waiting):
-            self._snapshot = (self.revision, waiting, self._build(waiting))
+            self._snapshot = (self.revision, waiting, self._with_past(self._build(waiting)))
         return self._snapshot[2]
+
+    def _with_past(self, job: Job) -> Job:
+        past = self._past
+        if past is None or job.state.ended or job.attempt != past.attempt:
+            return job
+        nodes = tuple(
+            msgspec.structs.replace(node, link=self._link(node.name)) for node in past.nodes
+        )
+        return msgspec.structs.replace(past, nodes=nodes)
 
     def _waiting(self, now: float) -> bool:
         if not self._attempts:

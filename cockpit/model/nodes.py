@@ -192,11 +192,12 @@ class NodeFold:
             yield self._words(raised.type, raised.message, raised.at - skew, number)
         elif exited is not None and exited.code:
             yield process_suspect(exited, self.name, number, exited.at - skew, launcher=True)
-        elif ended is not None and self.outcome == "failed" and exited is None:
+        elif ended is not None and self.outcome == "failed" and (exited is None or not killed):
+            # It vanished without a word of its own, as a killed process does.
             words = ended.message or "the launcher process ended, its exit code is unknown"
             at = ended.at - skew
             yield words_suspect(
-                "launcher", self.name, words, at, generation=number, guilt=Guilt.UNCLEAR
+                "launcher", self.name, words, at, generation=number, guilt=Guilt.CULPRIT
             )
 
     def _words(self, kind: str, message: str, at: float, number: int | None) -> Suspect:

@@ -56,6 +56,13 @@ class JobStore:
             ) from error
         self._written[job.id] = job
 
+    def recall(self, job: str) -> Job | None:
+        """One job as it was last seen, None when it is not remembered or damaged."""
+        try:
+            return msgspec.json.decode(self._path(job).read_bytes(), type=Seen).job
+        except (OSError, ValueError, msgspec.DecodeError):
+            return None
+
     def load(self) -> tuple[list[Seen], list[Problem]]:
         """Every job remembered, newest first, and what could not be read.
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import signal
 import sys
 import time
 
 import cockpit
+from cockpit.node import openfiles
 from cockpit.node.arguments import Arguments
 from cockpit.node.connection import Connection
 from cockpit.node.explain import failure
@@ -42,7 +42,7 @@ def main(state_dir: str, runtime: str) -> int:
     Takes over both descriptors: what is printed later goes to stderr.
     """
     os.umask(0o077)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    openfiles.raise_limit()
     incoming, outgoing = _private_descriptors()
     host = os.uname().nodename
     try:
@@ -74,6 +74,13 @@ def _private_descriptors() -> tuple[int, int]:
     return incoming, outgoing
 
 
+def _silence() -> None:
+    """Nobody reads stderr any more; what is said must not end work that is being finished."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
 class Agent:
     """Takes frames to the streams they belong to, and begins new ones."""
 
@@ -91,6 +98,7 @@ class Agent:
         if os.path.isdir(f"{self._node.state_dir}/jobs"):
             self._loop.later(ADOPT_AFTER, self._adopt)
         code = self._loop.run(self._connection.pump)
+        _silence()
         for stream in list(self._services.streams.values()):
             stream.ended = True
             stream.release()

@@ -12,6 +12,7 @@ import signal
 import subprocess
 from typing import IO
 
+from cockpit.node import openfiles
 from cockpit.node.arguments import Arguments
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.streams import Services, Stream
@@ -102,7 +103,7 @@ class Execution(Stream):
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         try:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self._argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -118,6 +119,8 @@ class Execution(Stream):
                 f"cannot run {self._argv[0]!r} on {self.services.node.host}: "
                 f"{os.fsdecode(subject)}: {error.strerror}",
             ) from error
+        openfiles.restore_for(process.pid)
+        return process
 
     def _spawned(self, process: subprocess.Popen[bytes], error: Exception | None) -> None:
         if error is not None:

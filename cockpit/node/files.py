@@ -13,6 +13,7 @@ from typing import Any
 from cockpit.node.arguments import Arguments
 from cockpit.node.connection import CHUNK
 from cockpit.node.failures import RequestFailedError
+from cockpit.node.linux import BLOCK
 from cockpit.node.statedir import Node
 from cockpit.node.streams import BulkStream, Services
 from cockpit.protocol.frames import INITIAL_CREDIT
@@ -27,6 +28,23 @@ def open_regular(path: str, shown: str) -> int:
         os.close(fd)
         raise RequestFailedError("bad_path", f"{shown!r} is not a regular file")
     return fd
+
+
+def end_of_hole(fd: int, position: int, data: bytes) -> int:
+    """Where `data`, read at `position`, goes on after what was dropped from the file's head.
+
+    `position` itself where nothing was dropped: bytes that a program wrote are never taken for a
+    hole, zeros included. To be asked after reading, as a hole may be punched meanwhile.
+    """
+    if b"\0" not in data:
+        return position
+    try:
+        found = os.lseek(fd, position, os.SEEK_DATA)
+    except OSError:
+        return position  # nothing but zeros up to the end, or a file system that does not tell
+    # A second look: what is dropped reads as zeros to the end of its block.
+    block = os.pread(fd, BLOCK - position % BLOCK, position)
+    return position if block.strip(b"\0") else found
 
 
 class Read(BulkStream):

@@ -2,7 +2,7 @@
 
 Made by the agent's dispatcher, woken by `tails`, asked for chunks by the connection. Never reads
 more than it may send, and never past a change of identity: a file that shrank or was replaced ends
-the stream.
+the stream. What was dropped from the head of a log (its size limit) is stepped over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 from cockpit.node.arguments import Arguments
 from cockpit.node.connection import CHUNK
-from cockpit.node.files import open_regular
+from cockpit.node.files import end_of_hole, open_regular
 from cockpit.node.index import IndexReader
 from cockpit.node.streams import BulkStream, Services
 from cockpit.node.tails import Tails
@@ -93,6 +93,10 @@ class Follow(BulkStream):
         data = os.pread(self._fd, length, self._position)
         if not data:
             return False  # it shrank just now; the kernel tells
+        after = end_of_hole(self._fd, self._position, data)
+        if after > self._position:
+            self._position = after
+            return True
         end = self._position + len(data)
         if self._index is not None:
             entries = self._index.entries(self._position, end, min(status.st_mtime, time.time()))

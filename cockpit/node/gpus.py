@@ -8,35 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
-from typing import Any, NamedTuple, Protocol
+from typing import Any
+
+from cockpit.node.gpusample import GpuSample, GpuSource, Json, user_of
 
 SIMULATE = "COCKPIT_SIMULATE_GPUS"
 """Environment variable: how many GPUs to simulate."""
 _COMPILE_TIMEOUT = 20.0
 _DRIVER_FOLDER = "/proc/driver/nvidia/gpus"
-
-Json = dict[str, Any]
-
-
-class GpuSample(NamedTuple):
-    """The `gpus` of a telemetry sample, and why there are none ("" if there are, or are none)."""
-
-    gpus: list[Json]
-    error: str = ""
-
-
-class GpuSource(Protocol):
-    """Sampled from one thread at a time; `sample` never raises."""
-
-    @property
-    def simulated(self) -> bool: ...
-
-    def sample(self) -> GpuSample: ...
 
 
 class NoSource:
@@ -213,18 +196,6 @@ def count_from_driver() -> int:
     with contextlib.suppress(OSError):
         return len(os.listdir(_DRIVER_FOLDER))
     return 0
-
-
-def user_of(pid: int) -> str | None:
-    """Who runs a process; None when that cannot be seen (another container's, or gone)."""
-    try:
-        uid = os.stat(f"/proc/{pid}").st_uid
-    except OSError:
-        return None
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _reason(nvml: Any, error: Any) -> str:

@@ -1,7 +1,8 @@
 """The few system calls that Python's standard library does not offer.
 
-Used by the supervisor. Every function says False instead of raising where the C library, the
-kernel or the file system lacks the call: all of them are improvements, none is a precondition.
+Used by the supervisor; `files` shares BLOCK. Every function says False instead of raising where
+the C library, the kernel or the file system lacks the call: all of them are improvements, none is
+a precondition.
 """
 
 from __future__ import annotations

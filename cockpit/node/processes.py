@@ -23,7 +23,10 @@ _COMMAND = 300
 
 
 class Process(TypedDict):
-    """A process of an attempt. `marker` is "" where it is one only by descent."""
+    """A process of an attempt. `marker` says of which; by descent where its environment does not.
+
+    "" for a process that only `descendants` knows to be one.
+    """
 
     pid: int
     ppid: int
@@ -124,19 +127,18 @@ def scan(prefix: str) -> list[Process]:
     if not marked:
         return []
     table = _table()
-    roots = set(marked)
-    return _describe(roots | _below(roots, table, prefix), table, marked)
+    return _describe({**marked, **_below(marked, table, prefix)}, table)
 
 
 def descendants(pid: int, prefix: str) -> list[Process]:
     """Every live process below `pid` that is not another attempt's, oldest first."""
     table = _table()
-    return _describe(_below({pid}, table, prefix), table, {})
+    return _describe(_below({pid: ""}, table, prefix), table)
 
 
-def _describe(pids: set[int], table: dict[int, Stat], markers: dict[int, str]) -> list[Process]:
+def _describe(markers: dict[int, str], table: dict[int, Stat]) -> list[Process]:
     found: list[Process] = []
-    for pid in pids:
+    for pid, marker in markers.items():
         entry = table.get(pid)
         if entry is None or entry.dead:
             continue
@@ -146,7 +148,7 @@ def _describe(pids: set[int], table: dict[int, Stat], markers: dict[int, str]) -
                 "ppid": entry.ppid,
                 "state": entry.state,
                 "command": _command(pid, entry.name),
-                "marker": markers.get(pid, ""),
+                "marker": marker,
                 "start_ticks": entry.start_ticks,
             }
         )
@@ -157,17 +159,19 @@ def _belongs(marker: str, prefix: str) -> bool:
     return marker == prefix or marker.startswith(prefix + "/")
 
 
-def _below(roots: set[int], table: dict[int, Stat], prefix: str) -> set[int]:
+def _below(roots: dict[int, str], table: dict[int, Stat], prefix: str) -> dict[int, str]:
+    """Pids below `roots` that are no roots, each with the marker of the nearest one above it."""
     children: dict[int, list[int]] = {}
     for pid, entry in table.items():
         children.setdefault(entry.ppid, []).append(pid)
-    found: set[int] = set()
-    todo = list(roots)
+    found: dict[int, str] = {}
+    todo = list(roots.items())
     while todo:
-        for child in children.get(todo.pop(), ()):
+        parent, marker = todo.pop()
+        for child in children.get(parent, ()):
             if child not in found and child not in roots and not _is_foreign(child, prefix):
-                found.add(child)
-                todo.append(child)
+                found[child] = marker
+                todo.append((child, marker))
     return found
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import Any
 
-from cockpit.node.gpus import GpuSample, user_of
+from cockpit.node.gpusample import GpuSample, Json, user_of
 from cockpit.protocol import layout
 
 MAX_GPUS = 64
@@ -20,8 +19,6 @@ _TOTAL = 80 * _GIB
 _READS = 3
 """Looks at a process's environment before it counts as settled: it changes when a new process
 becomes another program."""
-
-Json = dict[str, Any]
 
 
 class SimulatedSource:

@@ -7,14 +7,16 @@ stay.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
-from cockpit.node import claims, codecopy, commands, durable, processes, supervisor
+from cockpit.node import claims, codecopy, commands, durable, openfiles, processes, supervisor
 from cockpit.node.claims import Place
 from cockpit.node.failures import RequestFailedError
 from cockpit.protocol import layout, messages, records
@@ -236,6 +238,7 @@ def _spawn(
     argv += [place.job, str(place.attempt), str(place.node_rank)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("COCKPIT_")}
     env[processes.SUPERVISOR_ENV] = place.marker
+    env.update(openfiles.environment())
     errors = os.path.join(place.file(layout.LOGS), claims.SUPERVISOR_ERR)
     try:
         durable.make_folder(os.path.dirname(errors))
@@ -259,18 +262,27 @@ def _spawn(
         raise _storage_failure(f"starting a supervisor with {sys.executable}", error) from error
     finally:
         os.close(stderr)
-    with process:
-        try:
-            data = b"" if document is None else durable.to_json(document)
-            answer, _ = process.communicate(data, timeout=_ANSWER_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise RequestFailedError(
-                "start",
-                f"the supervisor of job {place.job} did not answer within {_ANSWER_TIMEOUT:g} s",
-                f"is {place.state_dir} on a file system that hangs?",
-            ) from None
+    try:
+        data = b"" if document is None else durable.to_json(document)
+        answer, _ = process.communicate(data, timeout=_ANSWER_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        _give_up(process)
+        raise RequestFailedError(
+            "start",
+            f"the supervisor of job {place.job} did not answer within {_ANSWER_TIMEOUT:g} s",
+            f"is {place.state_dir} on a file system that hangs?",
+        ) from None
     return _read_answer(place, answer, errors)
+
+
+def _give_up(process: subprocess.Popen[bytes]) -> None:
+    """Kill it and let go. What hangs in the kernel dies later, or never: a thread reaps it."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # flushing what it did not read
+                pipe.close()
+    threading.Thread(target=process.wait, name="reaper", daemon=True).start()
 
 
 def _read_answer(place: Place, answer: bytes, errors: str) -> dict[str, Any]:

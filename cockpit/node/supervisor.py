@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from cockpit.node import claims, commands, durable, folding, journal, linux, processes
+from cockpit.node import claims, commands, durable, folding, journal, linux, openfiles, processes
 from cockpit.node.claims import Owner, Place
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.keeper import BY, Keeper
@@ -37,6 +37,7 @@ _LOCK_WAIT = 10.0
 def main(argv: list[str]) -> None:
     """Run in a fresh interpreter, with stdin, stdout and stderr as the agent prepared them."""
     runtime, mode, state_dir, job, attempt, node_rank = argv
+    openfiles.restore_from(os.environ)
     place = Place(state_dir, job, int(attempt), int(node_rank))
     document = json.loads(sys.stdin.buffer.read()) if mode == "claim" else None
     answer = _detach()

@@ -11,7 +11,8 @@ import time
 from typing import Any
 
 from cockpit.node.arguments import Arguments
-from cockpit.node.gpus import GpuSample, GpuSource, make_source
+from cockpit.node.gpus import make_source
+from cockpit.node.gpusample import GpuSample, GpuSource
 from cockpit.node.host import Host
 from cockpit.node.loop import Timer
 from cockpit.node.streams import Services, Stream

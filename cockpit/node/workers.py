@@ -7,7 +7,6 @@ else. All methods are called on the loop's thread; threads are daemons, so none 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Optional
@@ -50,6 +49,8 @@ class Workers:
         return self._vital == 0
 
     def _start(self) -> None:
+        import threading  # by now the first log lines are on their way
+
         while self._waiting and self._running < LIMIT:
             function, done, vital = self._waiting.popleft()
             self._running += 1
@@ -85,6 +86,8 @@ class Probe:
             self._start()
 
     def _start(self) -> None:
+        import threading
+
         asked, self._asked = self._asked, []
         self._busy = True
         threading.Thread(target=self._run, args=(asked,), name=self._name, daemon=True).start()

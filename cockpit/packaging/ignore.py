@@ -3,31 +3,97 @@
 Called by `selection` for `.gitignore` (outside git) and `.cockpitignore` (always). The deepest
 file that speaks of an entry decides, in it the last line; below an excluded folder nothing can be
 brought back. It reads ignore files and nothing else, each once.
+
+What a pattern matches is pathspec's word. It differs from git in what ordinary ignore files do
+not hold. POSIX classes such as [[:digit:]], a "[" or an escape inside brackets, brackets that are
+never closed, and three or more stars in a row are left out with a warning, as is all that
+pathspec refuses. Without one, [!a] may match a slash in a pattern that has slashes, and white
+space other than blanks at the end of a line is dropped (git: belongs to the name).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from cockpit.packaging.wildmatch import Pattern, parse_line
+import pathspec
+
+from cockpit.text import clean
 
 _BOM = b"\xef\xbb\xbf"
+_DIFFERENT = re.compile(rb"(?<!\\)\[[^]]*(?:[\\[]|--|&&|~~|\|\||$)|\*\*\*")
+"""What pathspec would match otherwise than git, without a word."""
+
+Warn = Callable[[str], None]
 
 
-def parse_rules(data: bytes) -> tuple[Pattern, ...]:
-    """The patterns of an ignore file's content, in order."""
-    lines = data.removeprefix(_BOM).split(b"\n")
-    parsed = (parse_line(line.removesuffix(b"\r")) for line in lines)
-    return tuple(pattern for pattern in parsed if pattern is not None)
+class Pattern(NamedTuple):
+    """What a line asks for. `negated`: it brings back what an earlier line excluded."""
+
+    regex: re.Pattern[bytes]
+    negated: bool
+    directories_only: bool
+    basename_only: bool
+
+    def matches(self, path: bytes, *, is_dir: bool) -> bool:
+        """Whether the line speaks of `path` itself, relative to the ignore file's folder."""
+        if self.directories_only and not is_dir:
+            return False
+        if self.basename_only:
+            path = path.rpartition(b"/")[2]
+        found = self.regex.search(path)
+        # The only group is the end of a folder's name: what lies below a match is not asked here.
+        return found is not None and found.lastindex is None
+
+
+def parse_rules(data: bytes, complain: Callable[[int, bytes], None]) -> tuple[Pattern, ...]:
+    """The patterns of an ignore file's content, in order.
+
+    `complain(number, line)` hears of each line that cannot be taken; numbers start at 1.
+    """
+    return tuple(_patterns(data.removeprefix(_BOM).split(b"\n"), complain))
+
+
+def _patterns(lines: list[bytes], complain: Callable[[int, bytes], None]) -> Iterator[Pattern]:
+    for number, raw in enumerate(lines, 1):
+        line = raw.removesuffix(b"\r")
+        if not line.endswith(b"\\ "):
+            line = line.rstrip(b" ")
+        if line.startswith(b"#"):
+            continue
+        body = line.removesuffix(b"/")
+        folders_only = body != line
+        if folders_only and body.endswith(b" "):
+            body = body[:-1] + b"\\ "
+        patterns = _compiled(body)
+        if patterns is None:
+            complain(number, line)
+            continue
+        for pattern in patterns:
+            if pattern.include is not None and pattern.regex is not None:
+                yield Pattern(pattern.regex, not pattern.include, folders_only, b"/" not in body)
+
+
+def _compiled(body: bytes) -> Sequence[pathspec.RegexPattern] | None:
+    """The patterns of a line (one or none); None when they would not mean what git means."""
+    if _DIFFERENT.search(body):
+        return None
+    try:
+        return pathspec.GitIgnoreSpec.from_lines([body]).patterns
+    except (ValueError, re.error):
+        return None
 
 
 class IgnoreRules:
     """All ignore files of one name below `root`. Paths are relative to `root`, as bytes."""
 
-    def __init__(self, root: bytes, filename: bytes) -> None:
+    def __init__(self, root: bytes, filename: bytes, warn: Warn) -> None:
         self._root = root
         self._filename = filename
+        self._warn = warn
         self._rules: dict[bytes, tuple[Pattern, ...]] = {}
         self._excluded_folders: dict[bytes, bool] = {b"": False}
 
@@ -70,5 +136,11 @@ class IgnoreRules:
                 return ()
         except (FileNotFoundError, NotADirectoryError):
             return ()
+
+        def complain(number: int, line: bytes) -> None:
+            where = clean(os.fsdecode(os.path.join(folder, self._filename)))
+            words = clean(line.decode("utf-8", "replace"))
+            self._warn(f"{where}:{number}: the pattern {words!r} is not understood; left out")
+
         with open(path, "rb") as file:
-            return parse_rules(file.read())
+            return parse_rules(file.read(), complain)

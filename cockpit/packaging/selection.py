@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from cockpit.errors import PackagingError
-from cockpit.packaging.ignore import IgnoreRules
+from cockpit.packaging.ignore import IgnoreRules, Warn
 from cockpit.text import clean
 
 GIT_TIMEOUT = 300.0
@@ -36,8 +36,6 @@ _FOREIGN_GIT = (
     "GIT_WORK_TREE",
 )
 
-Warn = Callable[[str], None]
-
 
 def shown(path: bytes) -> str:
     """A path as safe text for a message."""
@@ -51,11 +49,19 @@ def select(root: bytes, *, skip: frozenset[bytes], warn: Warn) -> list[bytes]:
     Entries that are neither file nor link may be among the result. Raises PackagingError for a
     folder or an ignore file that cannot be read.
     """
+    said: set[str] = set()
+
+    def tell(message: str) -> None:
+        # An ignore file may be read for the walk and for the last check.
+        if message not in said:
+            said.add(message)
+            warn(message)
+
     try:
-        found = _git_files(root, b"", warn) if _inside_git(root) else None
+        found = _git_files(root, b"", tell) if _inside_git(root) else None
         if found is None:
-            found = _walk(root, skip)
-        wanted = IgnoreRules(root, b".cockpitignore")
+            found = _walk(root, skip, tell)
+        wanted = IgnoreRules(root, b".cockpitignore", tell)
         return sorted(
             path
             for path in set(found)
@@ -73,9 +79,9 @@ def _below_any(path: bytes, folders: frozenset[bytes]) -> bool:
     return any(path == folder or path.startswith(folder + b"/") for folder in folders)
 
 
-def _walk(root: bytes, skip: frozenset[bytes]) -> list[bytes]:
+def _walk(root: bytes, skip: frozenset[bytes], warn: Warn) -> list[bytes]:
     """All files below `root` that its `.gitignore` and `.cockpitignore` files let pass."""
-    rules = (IgnoreRules(root, b".gitignore"), IgnoreRules(root, b".cockpitignore"))
+    rules = tuple(IgnoreRules(root, name, warn) for name in (b".gitignore", b".cockpitignore"))
     found: list[bytes] = []
     folders = [b""]
     while folders:
@@ -165,7 +171,7 @@ def _nested(root: bytes, path: bytes, warn: Warn) -> list[bytes]:
     if os.path.lexists(os.path.join(folder, _GIT_DIR)):
         found = _git_files(root, path, warn)
     if found is None:
-        found = [os.path.join(path, name) for name in _walk(folder, frozenset())]
+        found = [os.path.join(path, name) for name in _walk(folder, frozenset(), warn)]
     return found
 
 

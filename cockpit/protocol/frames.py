@@ -51,7 +51,8 @@ class Kind(enum.IntEnum):
     EVENT = 9
     """node -> controller: JSON, one item of a subscription (a sample, a change of jobs)."""
     CLOSE = 10
-    """controller -> node: stop this stream; the node answers END once it has."""
+    """controller -> node: stop this stream. The node answers END once it has; where the one answer
+    of a request is being made, that answer; nothing when the stream had ended."""
 
 
 class Frame(NamedTuple):

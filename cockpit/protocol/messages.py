@@ -2,27 +2,29 @@
 
 A request is a REQUEST frame with JSON `{"op": OP, …}`. It is answered by REPLY (one result, and
 the request is over unless the table says that a stream follows) or FAIL. Paths are relative to
-the node's `state_dir` and must stay inside it.
+the node's `state_dir` and must stay inside it. What is marked `?` may be missing. DATA is sent
+within the credit that the stream has: `credit` of a `follow`, INITIAL_CREDIT of `read` and
+`exec`, and what CREDIT adds.
 
 | op | arguments | answer |
 |---|---|---|
 | clock | | {wall, mono} |
-| facts | python? (path or name) | Facts |
-| jobs | | {jobs: [{job: JobRecord, attempts: [{attempt, node_rank, plan: AttemptRecord or null, events: Event or null (the newest of events.jsonl), supervised: bool}]}]} |
-| watch_jobs | interval? (s) | REPLY {}, then EVENT {jobs: […as above]} at once and whenever it changed, until CLOSE |
-| follow | path, offset, credit, index (bool) | REPLY {offset, size, inode}; then INDEX/DATA while credit lasts, for ever, until CLOSE. `offset` < 0 counts back from the end. A missing file is waited for: REPLY comes with size 0 and inode 0. A file that shrank or was replaced: END {"replaced": true} |
-| read | path, offset, length | REPLY {size}, one or more DATA, END {} |
+| facts | python? (path or name) | {python, python_version, torch, gpus, cpus, disk_free, simulated} — see Facts |
+| jobs | | {jobs: [{id, job: JobRecord or null, damaged?, attempts: [{attempt, node_rank, plan: AttemptRecord or null, events: Event or null (the newest of events.jsonl), supervised: bool, damaged?}]}], omitted?: int} — newest job first; `damaged` says what cannot be read; `omitted` counts the oldest jobs, where all would be too long |
+| watch_jobs | interval? (s) | REPLY {}, then EVENT {jobs: […as above], omitted?} at once and whenever it changed, until CLOSE |
+| follow | path, offset, credit, index? (bool) | REPLY {offset, size, inode}; then INDEX/DATA while credit lasts, for ever, until CLOSE. `offset` < 0 counts back from the end. A missing file is waited for: REPLY comes with size 0 and inode 0. What the size limit of a log has dropped from its head is stepped over: the offset of DATA jumps. A file that shrank or was replaced: END {replaced?: true} |
+| read | path, offset, length | REPLY {size}, one or more DATA, END {}; what was dropped reads as zeros |
 | list | path | {entries: [{name, size, mtime, directory: bool}]} — missing folder: empty |
 | has_code | digest | {present: bool} |
 | put_code | digest, size | REPLY {present: bool}; if not present the controller sends DATA (no offset) … END, the node checks sha256, unpacks, and sends END {files, bytes} |
 | free_port | addr | {port} — free on that address now |
-| preflight | python, state_dir checks | {checks: [{check, level ("ok", "warn", "crit", "unknown"), message, hint}]} |
-| prepare | job: JobRecord, record: AttemptRecord, secrets: {name: value} | {claimed: true, supervisor: ProcessId}; FAIL "already_claimed" (details: by, at), "still_running", "start" … |
-| command | job, attempt, node_rank, id, do ("go", "withdraw", "cancel"), by, reason?, grace? | {accepted: true} — durable; its effect is an event in the journal |
-| scan | job, attempt?, node_rank? | {processes: [{pid, ppid, state, command, marker}]} — all that carry the marker |
-| telemetry | interval (s) | REPLY {}, then EVENT Sample each interval, until CLOSE |
-| exec | argv, env, cwd, timeout? | REPLY {pid}, DATA with offset = 0 for stdout and 1 for stderr, END {code, signal} |
-| clean | job or digest | {freed: bytes} — FAIL "still_running" if it is |
+| preflight | python?, need_torch? (bool) | {checks: [{check, level: "ok" or "warn" or "crit" or "unknown", message, hint}]} |
+| prepare | job: JobRecord, record: AttemptRecord, secrets?: {name: value} | {claimed: true, supervisor: {pid, start_ticks, boot_id}}; FAIL "already_claimed" (details: by, at), "still_running", "start" … |
+| command | job, attempt, node_rank, id, do ("go", "withdraw", "cancel"), by, reason?, grace? (s) | {accepted: bool, ended?: Event} — true: durable, its effect is an event in the journal; false: the attempt is over, and `ended` is the event that says how |
+| scan | job, attempt?, node_rank? | {processes: [{pid, ppid, state, command, marker, start_ticks}]} — all that carry the marker, and what they started |
+| telemetry | interval? (s) | REPLY {}, then EVENT {at, mono, simulated, host, gpus, gpu_error} each interval, until CLOSE; see below |
+| exec | argv, env?, cwd?, timeout? (s) | REPLY {pid}, DATA with offset = 0 for stdout and 1 for stderr, END {code, signal, timed_out: bool} |
+| clean | job or digest | {freed: bytes} — FAIL "still_running" if it is, "not_found" |
 """
 
 from __future__ import annotations
@@ -37,13 +39,14 @@ from cockpit.protocol.frames import PROTOCOL_VERSION as PROTOCOL_VERSION
 HANDSHAKE_TIMEOUT = 30.0
 """Seconds from the start of the bootstrap to HELLO."""
 
-GO_TIMEOUT = 120.0
-"""Seconds that a claimed attempt waits for `go` before it withdraws by itself."""
+GO_TIMEOUT = 300.0
+"""Seconds that a claimed attempt waits for `go` before it withdraws by itself. More than a
+controller waits for the slowest node to be prepared, or the fastest would be gone by then."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Hello:
-    """First frame of an agent: who answers. Times in seconds, `start` is monotonic."""
+    """First frame of an agent: who answers. `wall` and `mono` are its clocks, in seconds."""
 
     protocol: int
     version: str

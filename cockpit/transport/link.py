@@ -33,6 +33,8 @@ _MOST_DOUBLINGS = 30
 """Of the pause between tries; an outage of weeks must not overflow a float."""
 STEADY = 1.0
 """Seconds that a connection must have lasted for its drop to be followed by an immediate try."""
+CLOCK_FIRST = 1.0
+"""Seconds after a connect; until then the clock is known from HELLO, and logs go first."""
 CLOCK_PERIOD = 60.0
 CLOCK_SAMPLES = 5
 _SLEEP_CHECK = 2.0
@@ -348,16 +350,14 @@ class NodeLink:
 
     async def _keep_clock(self, session: Session) -> None:
         """Keep `rtt` and `clock_offset` true while `session` lasts."""
-        while session.error is None:
+        pause = CLOCK_FIRST
+        while not (await asyncio.wait({session.gone}, timeout=pause))[0]:
             try:
                 best = min([await self._sample(session) for _ in range(CLOCK_SAMPLES)])
             except LinkError:
                 return
             self._change(rtt=best[0], clock_offset=best[1])
-            try:
-                await within(session.gone, CLOCK_PERIOD)
-            except asyncio.TimeoutError:
-                continue
+            pause = CLOCK_PERIOD
 
     async def _sample(self, session: Session) -> tuple[float, float]:
         """(round trip, node's clock minus ours), seconds."""

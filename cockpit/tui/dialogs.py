@@ -19,14 +19,14 @@ from textual.widgets import Button, Input, Static
 
 from cockpit.errors import CockpitError
 from cockpit.model.types import Job, JobNode, LinkState
-from cockpit.text import clean
+from cockpit.text import clean, count_of
 from cockpit.tui.actions import Action, View
 from cockpit.tui.frame import Frame
 from cockpit.tui.orders import Order
 from cockpit.tui.source import CancelReport, NodeReport
 from cockpit.tui.spans import Span
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
-from cockpit.tui.words import NODE, count_of
+from cockpit.tui.words import NODE
 
 
 def content(text: str) -> Content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from cockpit.model.types import Job, JobNode, LinkState, RankState
-from cockpit.tui.words import count_of
+from cockpit.text import count_of
 
 SHOWN_NODES = 4
 """Nodes that are named on a line of their own."""

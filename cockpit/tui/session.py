@@ -10,11 +10,10 @@ from pathlib import Path
 import platformdirs
 
 from cockpit.model.types import Job
-from cockpit.text import clean
+from cockpit.text import clean, count_of
 from cockpit.tui import themes
 from cockpit.tui.app import CockpitApp
 from cockpit.tui.source import Source
-from cockpit.tui.words import count_of
 
 
 def user_themes() -> Path:

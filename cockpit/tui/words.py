@@ -90,11 +90,6 @@ def size_of(count: float) -> str:
     return ""
 
 
-def count_of(number: int, thing: str) -> str:
-    """ "1 node", "2 nodes"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def ended_by(exit_code: int | None, number: int | None) -> str:
     """ "exit 7", "SIGKILL", or "" when neither is known."""
     if number is not None:

@@ -200,6 +200,19 @@ def test_a_cancel_that_cannot_reach_a_node_says_so_and_never_claims_a_proof(lab:
     assert lab.processes(job) == []
 
 
+def test_a_job_that_was_seen_to_end_stays_ended_while_a_node_is_away(lab: Lab) -> None:
+    lab.script("print('done', flush=True)\n")
+    assert lab.run(*PLAIN, "--nodes", "2", "--name", "over", "train.py").returncode == 0
+    lab.nodes[1].stop_listening()
+    lab.nodes[1].kill_connections()
+    assert json.loads(lab.run("ps", "--json").stdout)["jobs"] == []
+    status = lab.status("over")
+    assert (status["state"], status["flags"]) == ("succeeded", [])
+    lab.forget()
+    status = lab.status("over")
+    assert (status["state"], status["flags"]) == ("running", ["unknown_nodes"])
+
+
 def test_a_restart_is_a_new_attempt_from_the_same_code_and_plan(lab: Lab) -> None:
     script = lab.script("import sys\nprint('version one', *sys.argv[1:], flush=True)\n")
     first = lab.run(*PLAIN, "--nodes", "2", "--name", "again", "train.py", "a b", "--x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cockpit.model import events as ev
@@ -14,6 +16,9 @@ from cockpit.model.causes import (
     signal_name,
     words_suspect,
 )
+from cockpit.model.jobs import JobModel
+from cockpit.model.types import JobState
+from tests.model.scenarios import T0, journals, plan, record
 
 VICTIMS = [
     "RuntimeError: [/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] "
@@ -179,3 +184,41 @@ def test_a_rank_that_raised_is_judged_by_its_words_whatever_ended_its_process(nu
     assert (raised.cause.kind, raised.cause.message) == ("exit", "ValueError: x")
     victim = suspect(failure(0, 1.0, VICTIMS[0], exception="RuntimeError", signal=number))
     assert victim.guilt is Guilt.VICTIM
+
+
+def test_a_launcher_process_that_vanished_unwatched_is_the_cause_and_not_its_peers() -> None:
+    found = journals("rank_raises")
+    launcher = found[0, 1, "launcher"].splitlines(keepends=True)
+    kept = [line for line in launcher if json.loads(line)["kind"] in ("launcher", "generation")]
+    supervisor = [json.loads(line) for line in found[0, 1, "events"].splitlines()]
+    before = [event for event in supervisor if event["kind"] in ("claimed", "go", "started")]
+    stamp = {"at": T0 + 60.0, "mono": 60.0}
+    process = {"pid": 7, "start_ticks": 1, "boot_id": "b"}
+    after = [
+        {"kind": "adopted", "supervisor": process, "launcher_alive": False},
+        {"kind": "launcher_exited", "code": None, "signal": None, "oom": False},
+        {
+            "kind": "ended",
+            "outcome": "failed",
+            "code": None,
+            "signal": None,
+            "left": [],
+            "swept": 2,
+            "message": "the launcher process ended while no supervisor watched it",
+            "launcher_size": len(b"".join(kept)),
+        },
+    ]
+    events = before + [{"seq": len(before) + n, **stamp, **e} for n, e in enumerate(after)]
+    job = JobModel(record())
+    job.plan(plan(2))
+    for node_rank in (0, 1):
+        for journal in ("events", "launcher"):
+            data = found[0, node_rank, journal]
+            if node_rank == 1:
+                texts = [json.dumps(event).encode() + b"\n" for event in events]
+                data = b"".join(texts if journal == "events" else kept)
+            job.feed(0, node_rank, journal, 0, data)
+    seen = job.snapshot(T0 + 100.0)
+    assert seen.state is JobState.FAILED
+    assert seen.cause is not None
+    assert (seen.cause.kind, seen.cause.node) == ("launcher", "gpu02")

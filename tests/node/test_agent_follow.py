@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cockpit.node import linux
 from cockpit.node.connection import CHUNK
-from cockpit.protocol.frames import OFFSET, Kind
+from cockpit.protocol.frames import INDEX_ENTRY, OFFSET, Kind
 from tests.node.agent_client import AgentClient, Failed
 
 
@@ -227,6 +228,52 @@ def test_close_ends_a_stream_and_nothing_follows(state_dir: Path, agent: AgentCl
     assert following.until_end() == {}
     append(state_dir / "log", b"more")
     assert agent.waiting(following.stream, 0.2) is None
+
+
+def punch(path: Path, start: int, end: int) -> None:
+    with open(path, "r+b") as file:
+        assert linux.punch_hole(file.fileno(), start, end - start)
+
+
+def test_the_dropped_head_of_a_log_is_stepped_over(state_dir: Path, agent: AgentClient) -> None:
+    log = state_dir / "log"
+    content = lines(200_000)
+    log.write_bytes(content)
+    hole = 1024 * linux.BLOCK
+    punch(log, 0, hole)
+    for offset in (0, 1, linux.BLOCK - 1, hole - 1):
+        stream = agent.request("follow", path="log", offset=offset, credit=1000, index=True)
+        assert agent.answer(stream)["offset"] == offset
+        index, data = agent.next(stream), agent.next(stream)
+        assert (index.kind, data.kind) == (Kind.INDEX, Kind.DATA)
+        assert INDEX_ENTRY.unpack_from(index.payload)[0] == hole
+        assert data.payload == OFFSET.pack(hole) + content[hole : hole + 1000]
+
+
+def test_a_log_that_is_trimmed_while_it_is_read_goes_on_after_the_gap(
+    state_dir: Path, one_agent: AgentClient
+) -> None:
+    log = state_dir / "log"
+    content = lines(200_000)
+    log.write_bytes(content)
+    following = one_agent.follow("log", credit=10_000)
+    assert following.until(10_000) == content[:10_000]
+    hole = 512 * linux.BLOCK
+    punch(log, 0, hole)
+    one_agent.credit(following.stream, len(content))
+    following.position = hole
+    following.data.clear()
+    assert following.until(len(content) - hole) == content[hole:]
+
+
+def test_zeros_that_were_written_are_no_gap(state_dir: Path, one_agent: AgentClient) -> None:
+    log = state_dir / "log"
+    content = bytes(3 * linux.BLOCK) + b"text" + bytes(5 * linux.BLOCK + 7)
+    log.write_bytes(content)
+    following = one_agent.follow("log")
+    assert following.until(len(content)) == content
+    append(log, bytes(linux.BLOCK))
+    assert following.until(len(content) + linux.BLOCK)[len(content) :] == bytes(linux.BLOCK)
 
 
 def test_a_chatty_file_starves_neither_quiet_files_nor_answers(

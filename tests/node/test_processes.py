@@ -171,18 +171,27 @@ def test_a_command_line_that_names_a_job_is_no_match(start: Starter) -> None:
 
 def test_a_child_that_wiped_its_environment_is_found_by_descent(start: Starter) -> None:
     job = new_job()
+    wiped = "['setsid', 'env', '-i', 'sh', '-c', 'sleep 600 & wait']"
     process = start(
         f"{job}/0/0",
-        "import subprocess, sys\n"
-        "child = subprocess.Popen(['setsid', 'sleep', '600'], env={'PATH': '/usr/bin:/bin'})\n",
+        f"import subprocess\nchild = subprocess.Popen({wiped})\n",
         start_new_session=True,
     )
-    child = eventually(lambda: [pid for pid in pids(job) if pid != process.pid], "the child")
-    (entry,) = [entry for entry in processes.scan(job) if entry["pid"] == child[0]]
-    assert entry["marker"] == ""
-    processes.send_signal(
-        ProcessId(child[0], entry["start_ticks"], processes.boot_id()), signal.SIGKILL
-    )
+    other = start(f"{job}/1/3")
+
+    def below() -> list[processes.Process]:
+        found = [p for p in processes.scan(job) if p["pid"] not in (process.pid, other.pid)]
+        return found if [p for p in found if p["command"] == "sleep 600"] else []
+
+    # A child and a grandchild, and it is known of which attempt they are.
+    found = eventually(below, "the sleeping grandchild")
+    assert len(found) == 2
+    assert {entry["marker"] for entry in found} == {f"{job}/0/0"}
+    assert processes.scan(f"{job}/1") == [p for p in processes.scan(job) if p["pid"] == other.pid]
+    for entry in found:
+        processes.send_signal(
+            ProcessId(entry["pid"], entry["start_ticks"], processes.boot_id()), signal.SIGKILL
+        )
 
 
 def test_a_child_of_another_attempt_is_not_this_ones(start: Starter) -> None:

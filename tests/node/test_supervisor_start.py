@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import threading
@@ -358,6 +359,29 @@ OLD_PYTHONS = [
     for path in ("/usr/bin/python3.9", *map(str, sorted(PYENV.glob("3.9.*/bin/python"))))
     if os.access(path, os.X_OK)
 ]
+
+
+def test_a_supervisor_that_hangs_in_the_kernel_holds_nobody_up(
+    supervised_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging: list[subprocess.Popen[bytes]] = []
+
+    class Unkillable(subprocess.Popen[bytes]):
+        def kill(self) -> None:
+            hanging.append(self)
+
+    seconds = 20
+    monkeypatch.setattr(supervision, "_ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(supervision.subprocess, "Popen", Unkillable)
+    monkeypatch.setattr(supervision.supervisor, "BOOT", f"import time; time.sleep({seconds})")
+    attempt = supervised_node.attempt("true")
+    with pytest.raises(RequestFailedError, match="did not answer within"):
+        attempt.prepare()
+    (process,) = hanging
+    assert processes.identify(process.pid) is not None
+    os.kill(process.pid, signal.SIGKILL)
+    # It is reaped although nobody waits for it here.
+    eventually(lambda: processes.stat(process.pid) is None, "its end")
 
 
 @pytest.mark.parametrize("python", OLD_PYTHONS[:1])

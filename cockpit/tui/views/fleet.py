@@ -9,13 +9,14 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from cockpit.model.types import Gpu, Job, LinkState, Node
+from cockpit.text import count_of
 from cockpit.tui.frame import Frame
 from cockpit.tui.spans import Line, Span, join, line
 from cockpit.tui.views.base import CockpitView
 from cockpit.tui.widgets.bars import columns, heat, mean, percent
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
 from cockpit.tui.widgets.lines import Lines
-from cockpit.tui.words import JOB, LINK, STALE_AFTER, count_of, size_of, span_of_time
+from cockpit.tui.words import JOB, LINK, STALE_AFTER, size_of, span_of_time
 
 NAME_LIMIT = 32
 

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from cockpit.model.types import Generation, Job, JobNode, JobState, LinkState, Rank
+from cockpit.text import count_of
 from cockpit.tui.frame import Frame
 from cockpit.tui.spans import Line, Span, join, line
 from cockpit.tui.views.base import CockpitView
@@ -21,7 +22,6 @@ from cockpit.tui.words import (
     RANK,
     cause_line,
     clock_time,
-    count_of,
     ended_by,
     ranks_of,
     runtime,

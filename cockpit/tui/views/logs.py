@@ -5,13 +5,14 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from cockpit.text import count_of
 from cockpit.tui.frame import Frame
 from cockpit.tui.spans import Span, line
 from cockpit.tui.views.base import CockpitView
 from cockpit.tui.views.jobs import state_span
 from cockpit.tui.widgets.lines import Lines
 from cockpit.tui.widgets.logpane import LogPane
-from cockpit.tui.words import count_of, ranks_of
+from cockpit.tui.words import ranks_of
 
 
 class LogsView(CockpitView):

@@ -21,6 +21,8 @@ from cockpit.text import count_of
 
 PULSE = 0.05
 """Seconds between looks while lines flow."""
+BACKLOG = 1000
+"""Lines of one look that mean that more are waiting."""
 CANCEL_PATIENCE = 60.0
 """Seconds that Ctrl-C goes on trying to tell a node without contact."""
 
@@ -87,7 +89,8 @@ class Follower:
 
     async def _until_end(self, log: JobLog) -> int:
         while True:
-            self._printer.lines(log.poll())
+            lines = log.poll()
+            self._printer.lines(lines)
             job = self._controller.job(self._id)
             self._narrate(job)
             if self._leave.is_set():
@@ -103,20 +106,25 @@ class Follower:
             if self._cancelling is not None and self._cancelling.done():
                 report = await self._cancelling
                 if not report.proven:
-                    self._printer.lines(log.flush())
+                    self._print_rest(log)
                     self._say(report.proof)
                     self._say(f"`cockpit cancel {job.id}` tries again")
                     left = any(node.left for node in report.nodes)
                     return int(ExitCode.FAILED if left else ExitCode.CONTACT_LOST)
             self._contact.check(job)
-            await asyncio.sleep(PULSE)
+            # A backlog is printed without pauses, but never without letting the links breathe.
+            await asyncio.sleep(0.0 if len(lines) >= BACKLOG else PULSE)
 
     async def _drain(self, log: JobLog) -> None:
         """Print what the nodes still hold of the job's logs; say so if that cannot be had."""
         missing = await log.complete(timeout=60.0, each=lambda: self._printer.lines(log.poll()))
-        self._printer.lines(log.flush())
+        self._print_rest(log)
         for what in missing:
             self._say(f"not printed: {what}")
+
+    def _print_rest(self, log: JobLog) -> None:
+        for batch in log.drain():
+            self._printer.lines(batch)
 
     def _left(self, job: Job) -> int:
         if self._cancelling is not None:

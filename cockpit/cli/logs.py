@@ -59,7 +59,9 @@ def logs(
         last: collections.deque[LogLine] = collections.deque(maxlen=tail)
         sink = last.extend if tail is not None else printer.lines
         missing = await log.complete(timeout=300.0, each=lambda: sink(wanted(log.poll())))
-        sink(wanted(log.flush() if not follow or found.state.ended else log.poll()))
+        if not follow or found.state.ended:
+            for batch in log.drain():
+                sink(wanted(batch))
         printer.lines(last)
         watch = ContactWatch(narrate, contact_timeout)
         while follow and not (seen := controller.job(found.id)).state.ended:
@@ -70,7 +72,8 @@ def logs(
             missing = await log.complete(
                 timeout=60.0, each=lambda: printer.lines(wanted(log.poll()))
             )
-            printer.lines(wanted(log.flush()))
+            for batch in log.drain():
+                printer.lines(wanted(batch))
         for what in missing:
             narrate(f"not printed: {what}")
         return int(ExitCode.CONTACT_LOST) if missing else 0

@@ -18,7 +18,6 @@ from cockpit.text import MAX_LINE, clean_line
 
 PIECE = MAX_LINE * 4
 """Bytes after which a line of a command that has not ended yet is shown."""
-KILLED = 128 + 9
 
 if TYPE_CHECKING:
     from cockpit.controller import Controller
@@ -118,9 +117,8 @@ def exec_command(
             "out": LineOutput(shower(name, err=False)),
             "err": LineOutput(shower(name, err=True)),
         }
-        started = time.monotonic()
         try:
-            code = await controller.execute(
+            result = await controller.execute(
                 cluster, name, argv, lambda stream, data: outputs[stream].feed(data),
                 timeout=timeout,
             )  # fmt: skip
@@ -134,7 +132,8 @@ def exec_command(
         finally:
             for output in outputs.values():
                 output.close()
-        if code == KILLED and timeout is not None and time.monotonic() - started >= timeout:
+        code = 128 + result.signal if result.signal else result.code or 0
+        if result.timed_out:
             narrate(f"{name}: killed after the time-out of {timeout:g} s")
         elif code:
             narrate(f"{name}: ended with code {code}")

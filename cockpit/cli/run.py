@@ -97,7 +97,6 @@ def run(ctx: click.Context, /, **options: Any) -> None:
 def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str, str]]:
     """The request that the options ask for, and secret values that were typed."""
     from cockpit import profiles
-    from cockpit.launchers.plan import Request
 
     if options["module"] and options["no_python"]:
         raise UsageError("-m and --no-python exclude each other")
@@ -132,11 +131,9 @@ def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str
         max_restarts=options["max_restarts"],
         **what,
     )
-    import msgspec
-
     # Typed values of secrets are handed over as they are; nothing else remembers them.
     given = {name: typed[name] for name in resolved.secrets if name in typed}
-    return Request(**msgspec.structs.asdict(resolved)), given
+    return resolved, given
 
 
 def _pack(request: Request, say: Say) -> Package:

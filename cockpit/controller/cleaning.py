@@ -12,16 +12,17 @@ from cockpit.transport.link import NodeLink
 TIMEOUT = 120.0
 
 
-async def clean_node(link: NodeLink, keep: int) -> int:
-    """Remove one node's ended jobs beyond the newest `keep`, then its unused code; bytes freed.
+async def clean_node(link: NodeLink, keep: int) -> tuple[int, set[str]]:
+    """Remove one node's ended jobs beyond the newest `keep`, then its unused code.
 
-    What runs after all is left alone. Raises LinkError, or NodeError for anything else.
+    Returns the bytes that came free and the ids of the jobs that are gone there. What runs after all is left alone. Raises LinkError, or NodeError for anything else.
     """
     listing = await link.request("jobs", timeout=TIMEOUT)
     entries = [entry for entry in listing["jobs"] if entry.get("job")]
     entries.sort(key=lambda entry: float(entry["job"].get("created_at", 0.0)), reverse=True)
     ended = [entry for entry in entries if _ended(entry)]
-    freed, gone = 0, set()
+    freed = 0
+    gone: set[str] = set()
     for entry in ended[keep:]:
         job = str(entry["job"]["id"])
         amount = await _remove(link, job=job)
@@ -29,7 +30,7 @@ async def clean_node(link: NodeLink, keep: int) -> int:
             freed += amount
             gone.add(job)
     if listing.get("omitted"):
-        return freed  # code may belong to a job that was not listed
+        return freed, gone  # code may belong to a job that was not listed
     used = {
         str(entry["job"]["code"]["digest"])
         for entry in entries
@@ -40,7 +41,7 @@ async def clean_node(link: NodeLink, keep: int) -> int:
         digest = str(found["name"])
         if layout.DIGEST.fullmatch(digest) and digest not in used:
             freed += await _remove(link, digest=digest) or 0
-    return freed
+    return freed, gone
 
 
 async def _remove(link: NodeLink, **what: str) -> int | None:

@@ -36,6 +36,7 @@ from cockpit.model.types import Fleet, Job
 from cockpit.profiles.types import Config
 from cockpit.protocol.records import CodeRef, JobRecord
 from cockpit.tasks import Tasks
+from cockpit.transport.link import Executed
 
 PERSIST_INTERVAL = 10.0
 """Seconds between notes of what the log mirrors hold; a killed cockpit fetches the rest again."""
@@ -302,7 +303,10 @@ class Controller:
         freed, errors = 0, []
         for link in self._sessions.links.values():
             try:
-                freed += await cleaning.clean_node(link, keep)
+                amount, gone = await cleaning.clean_node(link, keep)
+                freed += amount
+                for job in gone:
+                    self._forget(job)
             except CockpitError as error:
                 errors.append(error)
         return freed, errors
@@ -363,19 +367,18 @@ class Controller:
         output: Callable[[str, bytes], None],
         *,
         timeout: float | None = None,
-    ) -> int:
-        """Run one command on one node; its exit code, 128 + n for signal n.
+    ) -> Executed:
+        """Run one command on one node to its end.
 
         `output("out" | "err", bytes)` is called as it writes. Raises LinkError or NodeError.
         """
         link = self._sessions.links[NodeKey(cluster, node)]
         await link.ready(self.config.clusters[cluster].connect_timeout + 5.0)
-        result = await link.execute(
+        return await link.execute(
             argv,
             timeout=timeout,
             on_output=lambda stream, data: output("err" if stream == "stderr" else "out", data),
         )
-        return 128 + result.signal if result.signal else result.code or 0
 
     async def clean(self, job_id: str) -> tuple[int, list[CockpitError]]:
         """Remove an ended job from its nodes: bytes that came free, and what was refused."""
@@ -388,8 +391,11 @@ class Controller:
             except CockpitError as error:
                 errors.append(error)
         if not errors:
-            self._sessions.tracker.forget(job_id)
-            self._sessions.fleet.remove_job(job_id)
-            self._mirrors.remove(job_id)
-            self._store.forget(job_id)
+            self._forget(job_id)
         return freed, errors
+
+    def _forget(self, job_id: str) -> None:
+        self._sessions.tracker.forget(job_id)
+        self._sessions.fleet.remove_job(job_id)
+        self._mirrors.remove(job_id)
+        self._store.forget(job_id)

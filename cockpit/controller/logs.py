@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cockpit.controller.tracking import LogStream, Seat, TrackedJob
@@ -37,14 +37,19 @@ class _Sink:
         self.attempt = source.attempt
         self.node_rank = source.node_rank
         self.ended_since: float | None = None
+        self._next = 0
         self.follow: Follow | None = None
 
     def opened(self, offset: int, size: int) -> None:
         self.mirror.expect(size)
+        self._next = offset
         self._begin(offset)
 
     def received(self, offset: int, data: bytes) -> None:
         self._begin(offset)
+        # A follow never skips what the node still has: a jump is a head that was thrown away.
+        self.mirror.drop(self._next, offset)
+        self._next = offset + len(data)
         self.mirror.write(offset, data)
 
     def _begin(self, offset: int) -> None:
@@ -107,10 +112,10 @@ class JobLog:
             elif now - sink.ended_since > ENDED_MARGIN:
                 sink.mirror.ended = True
 
-    def flush(self) -> list[LogLine]:
-        """Everything that is held and was not given out, unfinished last lines too."""
+    def drain(self) -> Iterator[list[LogLine]]:
+        """Everything that is held and was not given out, in batches; unfinished last lines too."""
         self._take_in()
-        return [line for batch in self._merged.drain() for line in batch]
+        return self._merged.drain()
 
     def close(self) -> None:
         """Stop following. Idempotent."""

@@ -65,7 +65,7 @@ class LineReader:
     @property
     def hole(self) -> tuple[int, int] | None:
         """The missing range at which reading stopped although later bytes are held."""
-        holes = self.stream.missing(self.position, self.stream.end)
+        holes = self.stream.holes(self.position, self.stream.end)
         return holes[0] if holes and holes[0][0] == self.position else None
 
     def skip_hole(self) -> bool:

@@ -184,7 +184,8 @@ class _Feed:
         if not self.reader.drained:
             if self._hole_since is None:
                 self._hole_since = now
-            if now - self._hole_since > PATIENCE and self.reader.skip_hole():
+            lost = self.source.mirror.is_dropped(self.reader.position)
+            if (lost or now - self._hole_since > PATIENCE) and self.reader.skip_hole():
                 self._hole_since = None
                 return True
         elif self.source.mirror.ended and not self.behind and now - self.progress >= QUIET:

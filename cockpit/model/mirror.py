@@ -87,6 +87,7 @@ class MirrorStream:
         self._boot = boot
         self._problem = on_problem
         self._held = Ranges()
+        self._dropped = Ranges()
         self._memory: collections.deque[tuple[int, bytearray]] = collections.deque()
         self._in_memory = 0
         self._unsaved = 0
@@ -162,7 +163,7 @@ class MirrorStream:
 
     def reset(self) -> None:
         """Forget everything: the file on the node was replaced."""
-        self._held = Ranges()
+        self._held, self._dropped = Ranges(), Ranges()
         self._memory.clear()
         self._in_memory = self.inode = self.expected = 0
         self.index.reset()
@@ -189,13 +190,30 @@ class MirrorStream:
         return ranges.all()
 
     def missing(self, start: int, end: int) -> list[tuple[int, int]]:
-        """The parts of [start, end) that are not held."""
-        ranges = self._held
-        if self._memory:
-            ranges = ranges.copy()
-            for offset, data in self._memory:
-                ranges.add(offset, offset + len(data))
+        """The parts of [start, end) that are not held and that the node may still have."""
+        ranges = self._all_held()
+        for dropped in self._dropped.all():
+            ranges.add(*dropped)
         return ranges.missing(start, end)
+
+    def holes(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts of [start, end) that cannot be read, dropped ones too."""
+        return self._all_held().missing(start, end)
+
+    def drop(self, start: int, end: int) -> None:
+        """The node has thrown these bytes away (its log limit): nobody need wait for them."""
+        if start < end:
+            self._dropped.add(start, end)
+
+    def is_dropped(self, offset: int) -> bool:
+        """The byte at `offset` was thrown away by the node."""
+        return self._dropped.until(offset) > offset
+
+    def _all_held(self) -> Ranges:
+        ranges = self._held.copy()
+        for offset, data in self._memory:
+            ranges.add(offset, offset + len(data))
+        return ranges
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes held from `start` on, `length` at most, up to the first hole."""

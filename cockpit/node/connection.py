@@ -13,10 +13,20 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from cockpit.node.loop import BROKEN, WRITE, Loop
 from cockpit.protocol import frames
+
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Source(Protocol):
+        """Something that has bulk output whenever there is room for it."""
+
+        def produce(self) -> bool:
+            """Queue at most CHUNK bytes; True while more could follow at once. Never raises."""
+
 
 CHUNK = 256 * 1024
 """Bytes that a source may queue in one turn."""
@@ -34,13 +44,6 @@ ROUNDS = 4
 READ_SIZE = 64 * 1024
 PIPE_SIZE = 1024 * 1024
 _F_SETPIPE_SZ = 1031
-
-
-class Source(Protocol):
-    """Something that has bulk output whenever there is room for it."""
-
-    def produce(self) -> bool:
-        """Queue at most CHUNK bytes; True while more could follow at once. Never raises."""
 
 
 def json_payload(value: Any) -> bytes:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
 
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.statedir import HINT
+
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Any
 
 _OS_ERRORS = {
     errno.ENOENT: ("not_found", "does not exist"),

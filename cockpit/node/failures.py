@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class RequestFailedError(Exception):

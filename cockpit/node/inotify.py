@@ -10,7 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from typing import Any
+
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Any
 
 IN_MODIFY = 0x2
 IN_ATTRIB = 0x4

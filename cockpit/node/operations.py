@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from cockpit.node.arguments import Arguments
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.streams import OneShot, Services, Stream
 from cockpit.node.workers import Probe
 
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
 if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
     from cockpit.node.tails import Tails
     from cockpit.node.telemetry import Sensors
 
-Json = dict[str, Any]
-S = TypeVar("S", bound=Stream)
+    Json = dict[str, Any]
+    S = TypeVar("S", bound=Stream)
 
 
 def _registered(stream: S) -> S:

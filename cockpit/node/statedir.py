@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from typing import NamedTuple
 
 from cockpit.node.failures import RequestFailedError
 from cockpit.protocol import layout
@@ -19,13 +18,14 @@ _STALE = 24 * 3600.0
 """Seconds after which a temporary entry belongs to an agent that was killed."""
 
 
-class Node(NamedTuple):
+class Node:
     """Where an operation runs: the node's name for people, its state folder, and `runtime`, the
     folder that holds the package `cockpit`. Both are absolute real paths."""
 
-    host: str
-    state_dir: str
-    runtime: str
+    def __init__(self, host: str, state_dir: str, runtime: str) -> None:
+        self.host = host
+        self.state_dir = state_dir
+        self.runtime = runtime
 
     def resolve(self, path: str) -> str:
         """The absolute path of `path` below the state folder. Raises "bad_path"."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from cockpit.node.connection import Connection
 from cockpit.node.explain import failure
@@ -17,6 +16,10 @@ from cockpit.node.loop import Loop, Timer
 from cockpit.node.statedir import Node
 from cockpit.node.workers import Workers
 from cockpit.protocol.frames import Kind
+
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Services:

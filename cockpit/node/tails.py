@@ -8,10 +8,35 @@ packet and not per byte. Knows nothing of frames and reads no file.
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
 from cockpit.node import inotify
 from cockpit.node.loop import Loop, Timer
+
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Follower(Protocol):
+        """A file whose changes are to be noticed."""
+
+        @property
+        def fd(self) -> int: ...
+
+        @property
+        def path(self) -> str: ...
+
+        def appeared(self) -> bool:
+            """Try to open a missing file."""
+
+        def changed(self) -> bool:
+            """Whether there is something to do, the file being open."""
+
+        def wake(self) -> None:
+            """There is something to do."""
+
+        def fail(self, error: Exception) -> None:
+            """It cannot be followed."""
+
 
 BURST = 0.045
 """Seconds between two rounds of small reads."""
@@ -19,24 +44,6 @@ POLL = 0.05
 """Seconds between looks at files whose changes the kernel does not report."""
 SWEEP = 1.0
 """Seconds between looks at all files: what a watch cannot see (a renamed parent) ends here."""
-
-
-class Follower(Protocol):
-    @property
-    def fd(self) -> int: ...
-
-    @property
-    def path(self) -> str: ...
-
-    def appeared(self) -> bool:
-        """Try to open a missing file."""
-
-    def changed(self) -> bool:
-        """Whether there is something to do, the file being open."""
-
-    def wake(self) -> None: ...
-
-    def fail(self, error: Exception) -> None: ...
 
 
 class _Entry:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Optional
 
 from cockpit.node.loop import Loop
 
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+    Done = Callable[[Any, Optional[Exception]], None]
+    """Gets the result, or None and the exception."""
+
 LIMIT = 16
 """Requests that are worked on at the same time; further ones wait."""
-
-Done = Callable[[Any, Optional[Exception]], None]
-"""Gets the result, or None and the exception."""
 
 
 def _attempt(function: Callable[[], Any]) -> tuple[Any, Exception | None]:

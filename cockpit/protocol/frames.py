@@ -7,11 +7,15 @@ stream: an SSH channel, a pair of pipes, or memory. This module never does I/O.
 
 from __future__ import annotations
 
+import collections
 import enum
 import json
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+
+TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
 
 HEADER = struct.Struct(">IBI")
 OFFSET = struct.Struct(">Q")
@@ -55,10 +59,16 @@ class Kind(enum.IntEnum):
     of a request is being made, that answer; nothing when the stream had ended."""
 
 
-class Frame(NamedTuple):
-    kind: int
-    stream: int
-    payload: bytes
+if TYPE_CHECKING:
+
+    class Frame(NamedTuple):
+        """One frame, taken apart."""
+
+        kind: int
+        stream: int
+        payload: bytes
+else:
+    Frame = collections.namedtuple("Frame", "kind stream payload")
 
 
 class FrameError(Exception):

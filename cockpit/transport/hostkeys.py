@@ -39,6 +39,8 @@ class Known:
     keys: tuple[asyncssh.SSHKey, ...] = ()
     authorities: tuple[asyncssh.SSHKey, ...] = ()
     revoked: tuple[asyncssh.SSHKey, ...] = ()
+    files: tuple[str, ...] = ()
+    """Where they were looked up."""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ class KnownHosts:
 
     def _match(self, entry: str) -> Known:
         keys, authorities, revoked = self._hosts.match(entry, "", None)[:3]
-        return Known(tuple(keys), tuple(authorities), tuple(revoked))
+        return Known(tuple(keys), tuple(authorities), tuple(revoked), tuple(self.files))
 
 
 def key_name(host: str, alias: str | None = None) -> str:

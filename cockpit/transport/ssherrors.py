@@ -97,11 +97,12 @@ def host_key_error(node: str, target: Target, progress: Progress, text: str) -> 
         )
     offered = f"{key_type(key)} {fingerprint(key)}"
     if target.known.keys:
+        file = f" -f '{target.known.files[0]}'" if len(target.known.files) == 1 else ""
         return HostKeyError(
             f"{node}: the host key of {name} has CHANGED: it shows {offered}, "
             f"known is {', '.join(target.known.fingerprints)}",
             "somebody may be listening in, or the machine was reinstalled. Ask whoever runs it; "
-            f"if the new key is right, remove the old one with `ssh-keygen -R '{name}'` and "
+            f"if the new key is right, remove the old one with `ssh-keygen -R '{name}'{file}` and "
             f"then run `cockpit trust {node}`",
             changed=True,
         )

@@ -26,6 +26,8 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True):
 
     code: int | None
     signal: int | None
+    timed_out: bool = False
+    """The node killed it because it took longer than it was given."""
     stdout: bytes = b""
     stderr: bytes = b""
 
@@ -162,6 +164,7 @@ async def execute(
     return Executed(
         code=None if code is None else int(code),
         signal=None if number is None else int(number),
+        timed_out=bool(result.get("timed_out", False)),
         stdout=b"".join(kept["stdout"]),
         stderr=b"".join(kept["stderr"]),
     )

@@ -9,6 +9,7 @@ import signal
 import time
 
 from cockpit.model.types import Cause, Job, JobState, LinkState, NodeState, RankState
+from cockpit.text import count_of
 
 JOB = {
     JobState.STAGING: ("◌", "busy"),

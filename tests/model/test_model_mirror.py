@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -360,33 +359,14 @@ def test_the_index_of_a_long_stream_is_not_held_in_memory(store: MirrorStore) ->
     assert stream.index.at(77_777 * 5000 + 1) == 77_777.0
 
 
-# -- speed -------------------------------------------------------------------------------------
-
-
-def test_appending_large_chunks_costs_little_more_than_the_bare_write(tmp_path: Path) -> None:
-    chunk = os.urandom(1024 * 1024)
-    rounds = 64
-
-    def bare() -> float:
-        fd = os.open(tmp_path / "bare", os.O_RDWR | os.O_CREAT)
-        started = time.perf_counter()
-        for number in range(rounds):
-            os.pwrite(fd, chunk, number * len(chunk))
-        spent = time.perf_counter() - started
-        os.close(fd)
-        os.unlink(tmp_path / "bare")
-        return spent
-
-    def mirrored() -> float:
-        store = MirrorStore(tmp_path / "mirror")
-        stream = store.stream(KEY)
-        started = time.perf_counter()
-        for number in range(rounds):
-            stream.write(number * len(chunk), chunk)
-        spent = time.perf_counter() - started
-        store.remove(JOB)
-        store.close()
-        return spent
-
-    ratio = min(mirrored() for _ in range(3)) / min(bare() for _ in range(3))
-    assert ratio < 3.0
+def test_bytes_that_the_node_threw_away_are_no_longer_missing(store: MirrorStore) -> None:
+    stream = store.stream(KEY)
+    stream.write(100, b"x" * 50)
+    assert stream.missing(0, 150) == [(0, 100)]
+    stream.drop(0, 100)
+    assert stream.missing(0, 150) == []
+    assert stream.holes(0, 150) == [(0, 100)]
+    assert stream.is_dropped(99)
+    assert not stream.is_dropped(100)
+    stream.reset()
+    assert stream.missing(0, 150) == [(0, 150)]

@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE_CODE := cockpit/node cockpit/protocol cockpit/__init__.py
 ARGS ?=
+# Most tests wait for real processes, so a few more than there are cores pay off.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow lint format types contracts floor check wheel bench clean
@@ -26,7 +28,7 @@ demo: $(STAMP) ## two virtual nodes on this machine, a real distributed training
 
 test: $(STAMP) ## the test suite; ARGS="-k name" picks some
 	@sh scripts/system-packages.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(STAMP) ## the part that takes longer
 	@sh scripts/system-packages.sh

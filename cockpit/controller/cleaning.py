@@ -15,7 +15,8 @@ TIMEOUT = 120.0
 async def clean_node(link: NodeLink, keep: int) -> tuple[int, set[str]]:
     """Remove one node's ended jobs beyond the newest `keep`, then its unused code.
 
-    Returns the bytes that came free and the ids of the jobs that are gone there. What runs after all is left alone. Raises LinkError, or NodeError for anything else.
+    Returns the bytes that came free and the ids of the jobs that are gone there. What runs after
+    all is left alone. Raises LinkError, or NodeError for anything else.
     """
     listing = await link.request("jobs", timeout=TIMEOUT)
     entries = [entry for entry in listing["jobs"] if entry.get("job")]

@@ -56,21 +56,15 @@ class VirtualCluster:
 
     async def start(self) -> None:
         """Make keys and start listening. Raises OSError when loopback has no free port."""
-        import asyncssh
+        authorized, hosts = await asyncio.to_thread(self._make_keys)
+        import asyncssh  # loaded by then, off the loop
 
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        client = asyncssh.generate_private_key("ssh-ed25519")
-        _write_private(self.client_key, client.export_private_key())
-        authorized = asyncssh.import_authorized_keys(client.export_public_key().decode())
         nodes, known = [], []
-        for name in self._names:
-            home = self._root / name
-            home.mkdir(mode=0o700, exist_ok=True)
-            host = asyncssh.generate_private_key("ssh-ed25519")
+        for name, home, key in hosts:
             server = await asyncssh.listen(
                 ADDRESS,
                 0,
-                server_host_keys=[host],
+                server_host_keys=[key],
                 authorized_client_keys=authorized,
                 process_factory=self._handler(home),
                 encoding=None,
@@ -79,11 +73,28 @@ class VirtualCluster:
             )
             self._servers.append(server)
             port = server.get_port()
-            public = host.export_public_key().decode().strip()
+            public = key.export_public_key().decode().strip()
             known.append(f"[{ADDRESS}]:{port} {public}\n")
             nodes.append(VirtualNode(name=name, port=port, home=home))
-        self.known_hosts.write_text("".join(known))
+        await asyncio.to_thread(self.known_hosts.write_text, "".join(known))
         self.nodes = tuple(nodes)
+
+    def _make_keys(
+        self,
+    ) -> tuple[asyncssh.SSHAuthorizedKeys, list[tuple[str, Path, asyncssh.SSHKey]]]:
+        """Whom to let in, and each node's name, home folder and host key."""
+        import asyncssh
+
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        client = asyncssh.generate_private_key("ssh-ed25519")
+        _write_private(self.client_key, client.export_private_key())
+        authorized = asyncssh.import_authorized_keys(client.export_public_key().decode())
+        hosts = []
+        for name in self._names:
+            home = self._root / name
+            home.mkdir(mode=0o700, exist_ok=True)
+            hosts.append((name, home, asyncssh.generate_private_key("ssh-ed25519")))
+        return authorized, hosts
 
     def cluster(self, name: str, *, python: str) -> Cluster:
         """The profile by which these nodes are reached."""

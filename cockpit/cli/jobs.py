@@ -148,7 +148,7 @@ def cancel(
             found.id, grace=grace, reason="cockpit cancel", say=narrate
         )
         if as_json:
-            print_json(documents.cancel_document(found, report.nodes, report.proven))
+            print_json(documents.cancel_document(found, report))
         else:
             click.echo(f"{found.name} ({found.id}): {report.proof}")
         if report.proven:

@@ -2,6 +2,6 @@
 
 from cockpit.controller.core import Controller
 from cockpit.controller.logs import JobLog
-from cockpit.controller.reports import CancelReport, NodeProof
+from cockpit.model.reports import CancelReport, NodeProof
 
 __all__ = ["CancelReport", "Controller", "JobLog", "NodeProof"]

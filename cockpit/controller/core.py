@@ -20,7 +20,6 @@ import platformdirs
 
 from cockpit.controller import cleaning, ending, secrets
 from cockpit.controller.logs import JobLog
-from cockpit.controller.reports import CancelReport
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.starting import Attempt, Starter
 from cockpit.controller.tracking import NodeKey
@@ -31,6 +30,7 @@ from cockpit.launchers.plan import Plan, Request
 from cockpit.launchers.registry import plan as make_plan
 from cockpit.model.find import find
 from cockpit.model.mirror import MirrorStore
+from cockpit.model.reports import CancelReport
 from cockpit.model.store import JobStore, Seen
 from cockpit.model.types import Fleet, Job
 from cockpit.profiles.types import Config

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from cockpit.controller.reports import CancelReport, NodeProof
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.tracking import Seat, TrackedJob
 from cockpit.errors import LinkError, NodeError
 from cockpit.executors.direct import Say, left_over, send_cancel
+from cockpit.model.reports import CancelReport, NodeProof
 from cockpit.model.types import JobNode, Leftover
 from cockpit.protocol import layout
 from cockpit.text import clean

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from cockpit.model.merged import LogLine
+from cockpit.model.reports import CancelReport
 from cockpit.model.types import Cause, Gpu, Job, JobNode, Leftover, Link, Node, Rank
 
 SCHEMA = 1
@@ -165,26 +166,14 @@ def event_document(kind: str, job: Job, *, at: float | None = None, **fields: An
     }
 
 
-class NodeProof(Protocol):
-    """What a cancel found on one node. `unreachable` says why nobody could look, or is ""."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def swept(self) -> tuple[Leftover, ...]: ...
-    @property
-    def left(self) -> tuple[Leftover, ...]: ...
-    @property
-    def unreachable(self) -> str: ...
-
-
-def cancel_document(job: Job, nodes: Iterable[NodeProof], proven: bool) -> Document:
+def cancel_document(job: Job, report: CancelReport) -> Document:
     """`cancel --json`: what had to be swept, and what is left, on each node."""
     return {
         "schema": SCHEMA,
         "id": job.id,
         "name": job.name,
-        "proven": proven,
+        "proven": report.proven,
+        "proof": report.proof,
         "nodes": [
             {
                 "name": node.name,
@@ -192,7 +181,7 @@ def cancel_document(job: Job, nodes: Iterable[NodeProof], proven: bool) -> Docum
                 "left": [_leftover(process) for process in node.left],
                 "unreachable": node.unreachable or None,
             }
-            for node in nodes
+            for node in report.nodes
         ],
     }
 

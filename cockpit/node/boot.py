@@ -1,20 +1,22 @@
-"""Second stage of the bootstrap: runs on a node, from stdin, before anything of cockpit is there.
+"""Second stage of the bootstrap: brings the runtime in place where `entry` did not find it ready.
 
-`cockpit.transport.bootstrap` sends this file's text and then calls `main` with one JSON line of
-settings. It answers with one line `NONCE {...}` on stdout: ready (frames follow), need (it waits
-for the runtime), or an error for people; then it becomes `cockpit.node.agent`. It must parse on
-Python 3.6, so that an old Python can say that it is too old: hence no `from __future__ import
-annotations`, no f-string tricks and no typing. It never imports what it has not verified.
+`cockpit.transport.bootstrap` sends this file's text, `entry` calls `main` with the settings. It
+answers with one line `NONCE {...}` on stdout: need (it waits for the runtime), or an error for
+people. It must parse on Python 3.6, so that an old Python can say that it is too old: hence no
+`from __future__ import annotations`, no f-string tricks and no typing. It never lets anything be
+imported that it has not verified.
 """
 
 import errno
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 OLDEST = (3, 9)
 LARGEST_RUNTIME = 64 * 1024 * 1024
-CHECKED = ".checked"
-"""In a runtime's folder: what `listing` said when the digest was last found to be right."""
 
 _PLACES = {
     errno.ENOSPC: "no space is left there",
@@ -118,9 +120,9 @@ def digest_of(files: "dict[str, bytes]") -> str:
     return str(digest.hexdigest())
 
 
-def modules(folder: str) -> "list[tuple[str, os.DirEntry[str]]]":
-    """Relative path and entry of every file below `folder`, sorted; bytecode is left out."""
-    files = []
+def read_runtime(folder: str) -> "dict[str, bytes]":
+    """Every module below `folder`; bytecode and notes are left out. Empty without a folder."""
+    files = {}
     waiting = [""]
     while waiting:
         below = waiting.pop()
@@ -133,54 +135,39 @@ def modules(folder: str) -> "list[tuple[str, os.DirEntry[str]]]":
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != "__pycache__":
                     waiting.append(name + "/")
-            elif not name.startswith(CHECKED):
-                files.append((name, entry))
-    return sorted(files, key=lambda file: file[0])
-
-
-def read_runtime(folder: str) -> "dict[str, bytes]":
-    """Every module below `folder`. Empty when there is no folder."""
-    files = {}
-    for name, entry in modules(folder):
-        try:
-            with open(entry.path, "rb") as file:
-                files[name] = file.read()
-        except OSError:
-            files[name] = b""
+                continue
+            if entry.name.startswith("."):
+                continue
+            try:
+                with open(entry.path, "rb") as file:
+                    files[name] = file.read()
+            except OSError:
+                files[name] = b""
     return files
 
 
-def listing(folder: str) -> str:
-    """Size and times of every module below `folder`; another text once any has changed."""
-    lines = []
-    for name, entry in modules(folder):
-        status = entry.stat()
-        lines.append(f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}")
-    return "\n".join(lines)
-
-
 def is_whole(folder: str, digest: str) -> bool:
-    """Whether `folder` holds the runtime `digest`.
+    """Whether `folder` holds the runtime `digest`, byte for byte."""
+    return digest_of(read_runtime(folder)) == digest
 
-    What was hashed once is not hashed again while no file has changed: that would be a fifth of
-    what an agent needs to start.
+
+def check(folder: str, digest: str, listing: "Callable[[str], str]", note: str) -> bool:
+    """As `is_whole`. If so, what `listing` says of the folder goes into its file `note`.
+
+    The next start then need not hash again, which would take it a fifth longer.
     """
-    note = os.path.join(folder, CHECKED)
-    found = ""
     try:
         found = listing(folder)
-        with open(note) as file:
-            if file.read() == found != "":
-                return True
-    except (OSError, ValueError):
-        pass  # never checked, or damaged: hashing tells
-    if digest_of(read_runtime(folder)) != digest:
+    except OSError:
+        found = ""
+    if not is_whole(folder, digest):
         return False
-    fresh = note + "-" + str(os.getpid())
+    path = os.path.join(folder, note)
+    fresh = path + "-" + str(os.getpid())
     try:
         with open(fresh, "w") as file:
             file.write(found)
-        os.replace(fresh, note)
+        os.replace(fresh, path)
     except OSError:
         pass  # a full or read-only disk: the next start hashes again
     return True
@@ -235,21 +222,23 @@ def install(files: "dict[str, bytes]", parent: str, digest: str, nonce: str) -> 
     raise Refusal("runtime", "the folder " + final + " cannot be replaced")
 
 
-def prepare(settings: "dict[str, object]") -> "tuple[str, str]":
+def prepare(
+    settings: "dict[str, str]", listing: "Callable[[str], str]", note: str
+) -> "tuple[str, str]":
     """Bring the runtime in place. Returns (absolute state_dir, folder of the runtime)."""
-    nonce, digest = str(settings["nonce"]), str(settings["digest"])
-    size = int(str(settings["size"]))
+    nonce, digest = settings["nonce"], settings["digest"]
+    size = int(settings["size"])
     if sys.version_info[:2] < OLDEST:
         raise Refusal(
             "python_too_old",
             "Python " + sys.version.split()[0] + " is too old, 3.9 is needed",
             "set `python` in the profile to a Python 3.9 or newer",
         )
-    state_dir = expand(str(settings["state_dir"]))
+    state_dir = expand(settings["state_dir"])
     claim_state_dir(state_dir)
     parent = os.path.join(state_dir, "runtime")
     folder = os.path.join(parent, digest)
-    if is_whole(folder, digest):
+    if check(folder, digest, listing, note):
         return state_dir, folder
     if not 0 < size <= LARGEST_RUNTIME:
         raise Refusal("runtime", f"the node runtime announces {size} bytes")
@@ -258,25 +247,18 @@ def prepare(settings: "dict[str, object]") -> "tuple[str, str]":
     if digest_of(files) != digest:
         raise Refusal("runtime", "the node runtime arrived damaged: its digest is wrong")
     install(files, parent, digest, nonce)
-    if not is_whole(folder, digest):
+    if not check(folder, digest, listing, note):
         raise Refusal("runtime", "the node runtime in " + folder + " does not read back as written")
     return state_dir, folder
 
 
-def main(settings: "dict[str, object]") -> None:
-    """Become the agent, or say why not and end with status 1."""
-    os.umask(0o077)
-    nonce = str(settings["nonce"])
+def main(
+    settings: "dict[str, str]", listing: "Callable[[str], str]", note: str
+) -> "tuple[str, str]":
+    """As `prepare`; or say why not and end with status 1."""
     try:
-        state_dir, folder = prepare(settings)
+        return prepare(settings, listing, note)
     except Refusal as refusal:
-        say(nonce, {"error": refusal.code, "message": refusal.message, "hint": refusal.hint})
+        answer = {"error": refusal.code, "message": refusal.message, "hint": refusal.hint}
+        say(settings["nonce"], answer)
         raise SystemExit(1) from None
-    sys.path.insert(0, folder)
-    from cockpit.node import agent
-
-    say(nonce, {"ready": True})
-    code = agent.main(state_dir, str(settings["digest"]))
-    sys.stderr.flush()
-    # Nothing is left to tidy up; the way out of Python would compete with the next agent's start.
-    os._exit(code)

@@ -2,7 +2,7 @@
 
 Transports start `command(python)`, connect its streams to an `AgentStream`, and let `start_agent`
 go through the interpreters. Nothing of the user's but the interpreter's path is in the command;
-settings and code travel on stdin. The node's half is `cockpit.node.boot`.
+settings and code travel on stdin. The node's half is `cockpit.node.entry` and `boot`.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ def r(n):
         p.append(d)
         n -= len(d)
     return b"".join(p)
-a, b = int(r(8)), int(r(8))
-exec(compile(r(a), "<cockpit boot>", "exec"))
+a, b, c = int(r(8)), int(r(8)), int(r(8))
+exec(compile(r(a), "<cockpit entry>", "exec"))
 import json
-main(json.loads(r(b).decode()))
+b = r(b)
+main(json.loads(r(c).decode()), b)
 """
 
 _NOISE_LIMIT = 1024 * 1024
@@ -131,13 +132,13 @@ class AgentStream:
             {
                 "nonce": self._nonce,
                 "digest": self._runtime.digest,
-                "size": len(self._runtime.payload),
+                "size": str(len(self._runtime.payload)),
                 "state_dir": self._state_dir,
             }
         ).encode()
-        boot = self._runtime.boot
-        head = b"%04d%b%08d%08d" % (len(_STAGE2), _STAGE2, len(boot), len(settings))
-        channel.write(head + boot + settings)
+        parts = (self._runtime.entry, self._runtime.boot, settings)
+        lengths = b"".join(b"%08d" % len(part) for part in parts)
+        channel.write(b"%04d%b" % (len(_STAGE2), _STAGE2) + lengths + b"".join(parts))
 
     def stdout(self, data: bytes) -> None:
         if self._events is not None:

@@ -2,7 +2,7 @@
 
 Built from the installed package, once per process, in memory. Two controllers with the same
 cockpit and the same pynvml build the same digest, so a node keeps one copy for both. The node
-side is `cockpit.node.boot`; transports call `node_runtime`. Nothing is written here.
+side is `cockpit.node.entry` and `boot`; transports call `node_runtime`. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import cockpit
 from cockpit.errors import BootstrapError
 
+ENTRY = "cockpit/node/entry.py"
 BOOT = "cockpit/node/boot.py"
 _PACKAGES = ("protocol", "node")
 _lock = threading.Lock()
@@ -31,8 +32,10 @@ class Runtime:
 
     digest: str
     payload: bytes
+    entry: bytes
+    """Source of `cockpit.node.entry`, which looks for the runtime on the node."""
     boot: bytes
-    """Source of `cockpit.node.boot`, which unpacks the payload on the node."""
+    """Source of `cockpit.node.boot`, which unpacks the payload there."""
 
 
 def node_runtime() -> Runtime:
@@ -47,7 +50,12 @@ def node_runtime() -> Runtime:
 @functools.cache
 def _build() -> Runtime:
     files = _collect()
-    return Runtime(digest=digest_of(files), payload=pack(files), boot=files[BOOT].encode())
+    return Runtime(
+        digest=digest_of(files),
+        payload=pack(files),
+        entry=files[ENTRY].encode(),
+        boot=files[BOOT].encode(),
+    )
 
 
 def digest_of(files: Mapping[str, str]) -> str:

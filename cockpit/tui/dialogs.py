@@ -18,12 +18,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from cockpit.errors import CockpitError
+from cockpit.model.reports import CancelReport, NodeProof
 from cockpit.model.types import Job, JobNode, LinkState
 from cockpit.text import clean, count_of
 from cockpit.tui.actions import Action, View
 from cockpit.tui.frame import Frame
 from cockpit.tui.orders import Order
-from cockpit.tui.source import CancelReport, NodeReport
 from cockpit.tui.spans import Span
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
 from cockpit.tui.words import NODE
@@ -113,7 +113,7 @@ class ProgressDialog(ModalScreen[None]):
         super().__init__()
         self._heading = title
         self._job = job
-        self._reports: dict[str, NodeReport] = {}
+        self._reports: dict[str, NodeProof] = {}
         self._grid: RowGrid[JobNode] = RowGrid(
             (Column("NODE", 12, grow=1), Column("STATE", 13), Column("", 16, grow=3)),
             self._row,
@@ -184,7 +184,7 @@ class ProgressDialog(ModalScreen[None]):
         self.dismiss(None)
 
 
-def _found(node: JobNode, report: NodeReport | None) -> Cell:
+def _found(node: JobNode, report: NodeProof | None) -> Cell:
     """What is known about the processes that are left on a node."""
     if report is None:
         if node.link.state is not LinkState.ONLINE:

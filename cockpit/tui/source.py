@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from cockpit.model.types import Fleet, Leftover
+from cockpit.model.reports import CancelReport
+from cockpit.model.types import Fleet
 
 
 class LogLine(Protocol):
@@ -50,30 +51,6 @@ class LogSource(Protocol):
 
     def close(self) -> None:
         """Stop following. Never raises."""
-
-
-class NodeReport(Protocol):
-    """What a cancel did on one node. `unreachable` is "" or why nobody could look."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def swept(self) -> tuple[Leftover, ...]: ...
-    @property
-    def left(self) -> tuple[Leftover, ...]: ...
-    @property
-    def unreachable(self) -> str: ...
-
-
-class CancelReport(Protocol):
-    """The proof of a cancel: per node what was swept and what is left, and one sentence."""
-
-    @property
-    def job(self) -> str: ...
-    @property
-    def nodes(self) -> Sequence[NodeReport]: ...
-    @property
-    def proof(self) -> str: ...
 
 
 class Source(Protocol):

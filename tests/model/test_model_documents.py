@@ -17,6 +17,7 @@ from cockpit.model.documents import (
 )
 from cockpit.model.fleet import FleetModel
 from cockpit.model.merged import LogLine
+from cockpit.model.reports import CancelReport, NodeProof
 from cockpit.model.types import Link, LinkState, Node
 from tests.model.scenarios import JOB, ONLINE, T0, fold
 from tests.model.test_model_fleet import SAMPLE
@@ -228,17 +229,21 @@ def test_an_event_of_the_job() -> None:
 def test_the_proof_of_a_cancel() -> None:
     job = fold("cancelled_with_sweep")
 
-    class Proof:
-        def __init__(self, number: int, unreachable: str) -> None:
-            self.name = job.nodes[number].name
-            self.swept, self.left = job.nodes[number].swept, ()
-            self.unreachable = unreachable
-
-    assert cancel_document(job, [Proof(0, "timed out"), Proof(1, "")], False) == {
+    first, second = job.nodes
+    report = CancelReport(
+        job=JOB,
+        nodes=(
+            NodeProof(name=first.name, unreachable="timed out"),
+            NodeProof(name=second.name, swept=second.swept),
+        ),
+    )
+    assert cancel_document(job, report) == {
         "schema": 1,
         "id": JOB,
         "name": "train",
         "proven": False,
+        "proof": "nothing of it is left on 1 of 2 nodes, 2 processes had to be swept; "
+        "gpu01 could not be asked (timed out)",
         "nodes": [
             {"name": "gpu01", "swept": [], "left": [], "unreachable": "timed out"},
             {

@@ -15,11 +15,12 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from cockpit.errors import BootstrapError, LinkError
-from cockpit.node import boot
+from cockpit.node import boot, entry
 from cockpit.transport import bootstrap, local
 from cockpit.transport.bootstrap import AgentStream
 from cockpit.transport.link import NodeLink
@@ -236,8 +237,9 @@ def test_a_damaged_payload_is_refused(payload: bytes) -> None:
         boot.unpack(payload)
 
 
-def test_the_boot_code_parses_on_python_3_6() -> None:
-    source = Path(boot.__file__).read_text()
+@pytest.mark.parametrize("module", [entry, boot])
+def test_the_boot_code_parses_on_python_3_6(module: ModuleType) -> None:
+    source = Path(str(module.__file__)).read_text()
     ast.parse(source, feature_version=(3, 6))
     assert "__future__" not in {
         node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)
@@ -253,6 +255,42 @@ def test_an_install_replaces_what_is_damaged_and_leaves_no_debris(tmp_path: Path
     boot.install(files, str(tmp_path), digest, "cockpit-2")
     assert boot.read_runtime(str(tmp_path / digest)) == files
     assert [path.name for path in tmp_path.iterdir()] == [digest]
+
+
+def test_a_checked_runtime_is_hashed_again_only_after_a_change(tmp_path: Path) -> None:
+    files = {"a.py": b"1\n", "p/b.py": b"2\n"}
+    digest = boot.digest_of(files)
+    boot.install(files, str(tmp_path), digest, "cockpit-1")
+    folder, module = tmp_path / digest, tmp_path / digest / "p/b.py"
+    with pytest.raises(FileNotFoundError):
+        entry.is_unchanged(str(tmp_path), str(folder))
+    assert boot.check(str(folder), digest, entry.listing, entry.CHECKED)
+    assert entry.is_unchanged(str(tmp_path), str(folder))
+    (folder / "p/__pycache__").mkdir()
+    (folder / "p/__pycache__/b.pyc").write_bytes(b"bytecode")
+    assert entry.is_unchanged(str(tmp_path), str(folder))
+    assert boot.is_whole(str(folder), digest)
+
+    before = module.stat()
+    module.write_bytes(b"3\n")
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not entry.is_unchanged(str(tmp_path), str(folder))
+    assert not boot.check(str(folder), digest, entry.listing, entry.CHECKED)
+    module.write_bytes(b"2\n")
+    assert boot.check(str(folder), digest, entry.listing, entry.CHECKED)
+    assert entry.is_unchanged(str(tmp_path), str(folder))
+    (folder / "added.py").touch()
+    assert not entry.is_unchanged(str(tmp_path), str(folder))
+
+
+def test_a_runtime_that_others_could_write_to_is_not_run_as_it_is(tmp_path: Path) -> None:
+    files = {"a.py": b"1\n"}
+    digest = boot.digest_of(files)
+    boot.install(files, str(tmp_path), digest, "cockpit-1")
+    folder = str(tmp_path / digest)
+    assert boot.check(folder, digest, entry.listing, entry.CHECKED)
+    tmp_path.chmod(0o720)
+    assert not entry.is_unchanged(str(tmp_path), folder)
 
 
 # The command and its answers
@@ -295,7 +333,9 @@ class Recorder:
 
 
 def stream(recorder: Recorder) -> tuple[AgentStream, bytes]:
-    made = AgentStream("n", Runtime("d" * 64, b"payload", b"boot"), "~/.cockpit", lambda: recorder)
+    made = AgentStream(
+        "n", Runtime("d" * 64, b"payload", b"entry", b"boot"), "~/.cockpit", lambda: recorder
+    )
     made.begin(recorder)  # type: ignore[arg-type]
     settings = json.loads(recorder.written[0][recorder.written[0].index(b"boot{") + 4 :])
     return made, settings["nonce"].encode()

@@ -419,6 +419,7 @@ def test_the_plan_that_is_printed_is_the_plan_that_runs(lab: Lab) -> None:
     lab.run("attach", job)
 
 
+@pytest.mark.torch
 def test_without_any_configuration_a_script_runs_on_this_machine(
     tmp_path: Path, home: Path
 ) -> None:

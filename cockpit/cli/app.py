@@ -127,7 +127,7 @@ def run() -> NoReturn:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("cockpit: aborted", err=True)
         code = ExitCode.CANCELLED
     except CockpitError as error:
@@ -138,7 +138,7 @@ def run() -> NoReturn:
         _discard_stdout()
         code = 128 + 13
     except OSError as error:
-        click.echo(f"cockpit: {error.strerror or error}", err=True)
+        click.echo(f"cockpit: cannot write the output: {error.strerror or error}", err=True)
         _discard_stdout()
         code = ExitCode.IO_ERROR
     sys.exit(int(code or 0))

@@ -7,6 +7,7 @@ the second leaves at once and the job's nodes finish the cancel by themselves.
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Callable
 
@@ -25,6 +26,9 @@ BACKLOG = 1000
 """Lines of one look that mean that more are waiting."""
 CANCEL_PATIENCE = 60.0
 """Seconds that Ctrl-C goes on trying to tell a node without contact."""
+
+
+_FIGURES = re.compile(r"\d+")
 
 
 class Follower:
@@ -157,7 +161,10 @@ class Follower:
             self._printer.job(job)
         for node in job.nodes:
             for note in node.notes:
-                if self._once("note", job.attempt, node.name, note):
+                # A figure that grows (dropped bytes) is told once now and once at the end.
+                first = self._once("note", job.attempt, node.name, _FIGURES.sub("#", note))
+                last = job.state.ended and self._once("note", job.attempt, node.name, note)
+                if first or (last and _FIGURES.search(note)):
                     self._say(f"{node.name}: {note}")
         for generation in job.history:
             key = (generation.attempt, generation.generation)

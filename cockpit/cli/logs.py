@@ -76,6 +76,9 @@ def logs(
                 printer.lines(wanted(batch))
         for what in missing:
             narrate(f"not printed: {what}")
+        for place in controller.job(found.id).nodes:
+            for note in place.notes:
+                narrate(f"{place.name}: {note}")
         return int(ExitCode.CONTACT_LOST) if missing else 0
 
     ctx.exit(with_controller(ctx, work))

@@ -106,9 +106,16 @@ def exec_command(
     No shell is involved; use `-- sh -c '…'` for one. The exit code is the highest of all nodes'.
     """
 
+    refused: list[OSError] = []
+
     def shower(name: str, *, err: bool) -> Callable[[bytes], None]:
         def show(line: bytes) -> None:
-            click.echo(f"{name} │ {clean_line(line, PIECE)}", err=err)
+            if refused:
+                return
+            try:
+                click.echo(f"{name} │ {clean_line(line, PIECE)}", err=err)
+            except OSError as error:
+                refused.append(error)  # told below, not inside somebody's callback
 
         return show
 
@@ -132,6 +139,8 @@ def exec_command(
         finally:
             for output in outputs.values():
                 output.close()
+        if refused:
+            raise refused[0]
         code = 128 + result.signal if result.signal else result.code or 0
         if result.timed_out:
             narrate(f"{name}: killed after the time-out of {timeout:g} s")

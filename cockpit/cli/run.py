@@ -181,11 +181,17 @@ async def _launch(
                 job_id=job,
             )
         )
-        with on_signals(launching.cancel, signal.SIGINT, signal.SIGTERM):
+
+        def give_up() -> None:
+            say("giving the start up")
+            launching.cancel()
+
+        with on_signals(give_up, signal.SIGINT, signal.SIGTERM):
             await asyncio.wait({launching})
         if launching.cancelled():
             return await _stopped(controller, job, say)
         launching.result()
+        say(f"job {job} ({request.name}) started")
         if options["detach"]:
             if len(controller.job(job).nodes) < request.max_nodes:
                 say("a detached launch takes in no node that comes later")
@@ -194,7 +200,6 @@ async def _launch(
             else:
                 click.echo(job)
             return 0
-        say(f"job {job} ({request.name}) started")
         follower = Follower(
             controller,
             job,
@@ -214,6 +219,9 @@ async def _stopped(controller: Controller, job: str, say: Say) -> int:
         report = await controller.cancel(job, reason="Ctrl-C", say=say)
     except JobNotFound:
         say("the start was given up; nothing runs")
-    else:
-        say(report.proof)
-    return int(ExitCode.CANCELLED)
+        return int(ExitCode.CANCELLED)
+    say(f"job {job}: {report.proof}")
+    if report.proven:
+        return int(ExitCode.CANCELLED)
+    say(f"`cockpit cancel {job}` tries again")
+    return int(ExitCode.CONTACT_LOST)

@@ -8,7 +8,7 @@ import click
 
 from cockpit.cli.common import load_config, narrate, run_async
 from cockpit.errors import ExitCode, UsageError
-from cockpit.text import clean
+from cockpit.text import clean, count_of
 
 if TYPE_CHECKING:
     from cockpit.profiles import Cluster, Config
@@ -31,7 +31,7 @@ def _cluster(config: Config, name: str | None, nodes: tuple[str, ...]) -> Cluste
     ]
     if len(found) != 1:
         names = ", ".join(cluster.name for cluster in found) or "no cluster"
-        raise UsageError(f"{names} has {', '.join(nodes)}", "name one cluster with -c")
+        raise UsageError(f"{', '.join(nodes)} is a node of {names}", "name one cluster with -c")
     return found[0]
 
 
@@ -72,9 +72,9 @@ def trust(ctx: click.Context, cluster: str | None, yes: bool, node: tuple[str, .
     unknown = [offer for offer in offers if offer.state == "unknown"]
     if unknown:
         if not yes:
-            click.confirm(f"Remember these {len(unknown)} keys?", abort=True, err=True)
+            click.confirm(f"Remember {count_of(len(unknown), 'key')}?", abort=True, err=True)
         for file in sorted({offer.file for offer in unknown}):
             count = keys.write(file, [offer for offer in unknown if offer.file == file])
-            narrate(f"{count} keys written to {file}")
+            narrate(f"{count_of(count, 'key')} written to {file}")
     unreachable = any(offer.state == "unreachable" for offer in offers)
     ctx.exit(int(ExitCode.PERMISSION if changed else ExitCode.UNAVAILABLE if unreachable else 0))

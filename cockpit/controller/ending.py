@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from cockpit.controller.sessions import Sessions
-from cockpit.controller.tracking import Seat, TrackedJob
+from cockpit.controller.tracking import NodeKey, Seat, TrackedJob
 from cockpit.errors import LinkError, NodeError
 from cockpit.executors.direct import Say, left_over, send_cancel
 from cockpit.model.reports import CancelReport, NodeProof
@@ -54,12 +55,35 @@ async def cancel(sessions: Sessions, job_id: str, order: Order) -> CancelReport:
         *(_NodeEnd(sessions, tracked, seat, order).run() for seat in tracked.newest())
     )
     known = {proof.name for proof in proofs}
-    unseen = tuple(
-        NodeProof(name=node.name, unreachable=node.link.why or "no connection")
-        for node in sessions.job(job_id).nodes
-        if node.name not in known
-    )
+    others = [node for node in sessions.job(job_id).nodes if node.name not in known]
+    unseen = await asyncio.gather(*(_look_only(sessions, tracked, node) for node in others))
     return CancelReport(job=job_id, nodes=(*proofs, *unseen))
+
+
+async def _look_only(sessions: Sessions, tracked: TrackedJob, node: JobNode) -> NodeProof:
+    """The proof for a planned node that lists nothing of the attempt."""
+    link = sessions.links.get(NodeKey(tracked.cluster, node.name))
+    if link is None:
+        return NodeProof(name=node.name, unreachable="it is not in the profile")
+    try:
+        await link.ready(PATIENCE)
+        found = await left_over(link, tracked.record.id)
+    except (LinkError, NodeError) as error:
+        return NodeProof(name=node.name, unreachable=error.message)
+    own = [
+        process
+        for process in found
+        if (parsed := layout.parse_marker(str(process["marker"]))) is None
+        or parsed[2] == node.node_rank
+    ]
+    return NodeProof(name=node.name, left=_leftovers(own))
+
+
+def _leftovers(processes: Sequence[Mapping[str, Any]]) -> tuple[Leftover, ...]:
+    return tuple(
+        Leftover(pid=int(process["pid"]), command=clean(str(process["command"])))
+        for process in processes
+    )
 
 
 class _NodeEnd:
@@ -112,14 +136,17 @@ class _NodeEnd:
 
     async def _prove(self) -> NodeProof:
         seat = self._seat
-        left = tuple(
-            Leftover(pid=int(process["pid"]), command=clean(str(process["command"])))
-            for process in await left_over(seat.link, self._tracked.record.id)
-            if not _of_another_node(self._tracked, seat, str(process["marker"]))
+        found = await left_over(seat.link, self._tracked.record.id)
+        left = _leftovers(
+            [
+                process
+                for process in found
+                if not _of_another_node(self._tracked, seat, str(process["marker"]))
+            ]
         )
         node = self._node()
-        found = f"{len(left)} processes are left" if left else "nothing is left"
-        self._order.say(f"{seat.key.node}: {found}")
+        proof = f"{len(left)} processes are left" if left else "nothing is left"
+        self._order.say(f"{seat.key.node}: {proof}")
         return NodeProof(
             name=seat.key.node, swept=node.swept if node is not None else (), left=left
         )

@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 INSPECT_TIMEOUT = 60.0
 PREPARE_TIMEOUT = 120.0
 UPLOAD_TIMEOUT = 3600.0
+CLAIM_TIMEOUT = 20.0
+"""Seconds that a start which is given up waits for the answer to a claim on its way."""
 
 
 class Archive(Protocol):
@@ -120,6 +122,7 @@ class Gang:
         """How far the attempt's clock is from this machine's, seconds."""
         self._asked: dict[str, tuple[Place, Member]] = {}
         """Nodes that were asked to claim, whatever came of it."""
+        self._claims: list[asyncio.Future[dict[str, Any]]] = []
 
     async def start(self, candidates: Sequence[Place]) -> Started:
         """Start the attempt on the first `max_nodes` candidates that are ready.
@@ -146,7 +149,10 @@ class Gang:
         except BaseException:
             untold = await self._give_up()
             if untold:
-                self._say(f"{untold} could not be told that the start was given up")
+                self._say(
+                    f"{untold} could not be told that the start was given up:"
+                    f" `cockpit cancel {self._job.id}` once it can be reached"
+                )
             raise
 
     async def _start_on(self, ready: Sequence[_Ready], failed: dict[str, CockpitError]) -> Started:
@@ -336,13 +342,18 @@ class Gang:
             nproc_per_node=item.nproc,
         )
         self._asked[member.name] = (item.place, member)
-        await item.place.link.request(
-            "prepare",
-            timeout=PREPARE_TIMEOUT,
-            job=to_builtins(self._job),
-            record=to_builtins(record),
-            secrets=self._secrets,
+        asked = asyncio.ensure_future(
+            item.place.link.request(
+                "prepare",
+                timeout=PREPARE_TIMEOUT,
+                job=to_builtins(self._job),
+                record=to_builtins(record),
+                secrets=self._secrets,
+            )
         )
+        # A start that is given up must know what became of its claims, or it cannot undo them.
+        self._claims.append(asked)
+        await asyncio.shield(asked)
         return record
 
     async def _command(self, place: Place, member: Member, do: str, **more: Any) -> None:
@@ -368,6 +379,11 @@ class Gang:
         Returns the names of nodes that could not be told. A claim without `go` withdraws by
         itself after a while.
         """
+        if self._claims:
+            await asyncio.wait(self._claims, timeout=CLAIM_TIMEOUT)
+            for claim in self._claims:
+                if not claim.cancelled() and claim.done():
+                    claim.exception()  # told where it was awaited
         asked = list(self._asked.values())
         told = await asyncio.gather(*(self._end_on(place, member) for place, member in asked))
         return ", ".join(

@@ -231,3 +231,32 @@ async def test_a_warning_of_the_preflight_is_told_and_stops_nothing(
     a = Machine("a", preflight=[{"level": "warn", "message": "little space", "hint": ""}])
     await gang(job(1, 1), said=said).start(await places(started, a))
     assert said == ["a: little space"]
+
+
+async def test_a_start_that_is_cancelled_waits_for_claims_on_their_way_and_ends_them(
+    started: list[Machine],
+) -> None:
+    a, b = Machine("a"), Machine("b")
+    release = asyncio.Event()
+    claimed: list[str] = []
+
+    async def slow(request: FakeRequest) -> Mapping[str, Any] | None:
+        await release.wait()
+        claimed.append("b")
+        return {"claimed": True, "supervisor": {"pid": 1, "start_ticks": 1, "boot_id": "b"}}
+
+    b.node.handlers["prepare"] = slow
+    seats = await places(started, a, b)
+    starting = asyncio.ensure_future(gang(job(2, 2)).start(seats))
+    while "prepare" not in a.did:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    starting.cancel()
+    await asyncio.sleep(0.1)
+    assert "cancel" not in b.did
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert claimed == ["b"]
+    assert a.did[-1] == b.did[-1] == "cancel"
+    assert "go" not in a.did + b.did

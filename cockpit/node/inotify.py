@@ -7,7 +7,6 @@ write to them.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
@@ -40,13 +39,17 @@ class Inotify:
     """One inotify descriptor, non-blocking."""
 
     def __init__(self) -> None:
+        import ctypes  # slow to load, and only needed from here on
+
+        self._ctypes = ctypes
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.fd = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def add(self, path: str, events: int) -> int:
         """Watch `path`; the same file gives the same number again."""
         return self._checked(
-            self._libc.inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(events)), path
+            self._libc.inotify_add_watch(self.fd, os.fsencode(path), self._ctypes.c_uint32(events)),
+            path,
         )
 
     def remove(self, watch: int) -> None:
@@ -69,7 +72,7 @@ class Inotify:
 
     def _checked(self, result: Any, path: str | None = None) -> int:
         if result < 0:
-            number = ctypes.get_errno()
+            number = self._ctypes.get_errno()
             raise OSError(number, os.strerror(number), path)
         return int(result)
 

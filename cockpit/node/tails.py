@@ -38,8 +38,11 @@ if TYPE_CHECKING:
             """It cannot be followed."""
 
 
-BURST = 0.045
+BURST = 0.05
 """Seconds between two rounds of small reads."""
+SETTLE = 0.25
+"""Seconds after the first follower during which files are only looked at: loading inotify would
+hold up the first bytes, when those of a whole cluster may be due."""
 POLL = 0.05
 """Seconds between looks at files whose changes the kernel does not report."""
 SWEEP = 1.0
@@ -63,6 +66,7 @@ class Tails:
         self._watches: dict[int, set[int]] = {}
         """inotify watch -> ids of the followers that share it."""
         self._inotify: inotify.Inotify | None = None
+        self._settled = False
         self._polling: Timer | None = None
         self._sweeping: Timer | None = None
 
@@ -72,6 +76,8 @@ class Tails:
         self._arm(entry)
         if self._sweeping is None:
             self._sweeping = self._loop.later(SWEEP, self._sweep)
+            if not self._settled:
+                self._loop.later(SETTLE, self._settle)
 
     def remove(self, follower: Follower) -> None:
         entry = self._entries.pop(id(follower), None)
@@ -83,7 +89,7 @@ class Tails:
         follower = entry.follower
         self._disarm(entry)
         entry.opened = follower.fd >= 0
-        entry.polled = not inotify.sees_changes(follower.path)
+        entry.polled = not self._settled or not inotify.sees_changes(follower.path)
         if not entry.polled:
             try:
                 if entry.opened:
@@ -170,6 +176,12 @@ class Tails:
     def _resume(self) -> None:
         assert self._inotify is not None
         self._loop.watch(self._inotify.fd, self._notified)
+
+    def _settle(self) -> None:
+        if not self._settled:
+            self._settled = True
+            for entry in list(self._entries.values()):
+                self._arm(entry)
 
     def _poll(self) -> None:
         polled = [entry for entry in self._entries.values() if entry.polled]

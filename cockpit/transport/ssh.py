@@ -28,14 +28,22 @@ class ClusterSsh:
         self._cluster = cluster
         self._limiter = limiter
         self._dialer: Dialer | None = None
+        self._runtime: Runtime | None = None
 
     async def dialer(self) -> Dialer:
         """The cluster's Dialer; the first call loads asyncssh."""
-        modules = await asyncio.to_thread(_load)
+        if self._dialer is None:
+            modules = await asyncio.to_thread(_load)
         if self._dialer is None:
             settings = modules[1].Settings(self._cluster)
             self._dialer = modules[0].Dialer(settings, self._limiter)
         return self._dialer
+
+    async def runtime(self) -> Runtime:
+        """What the nodes run; the first call reads it from disk. Raises BootstrapError."""
+        if self._runtime is None:
+            self._runtime = await asyncio.to_thread(node_runtime)
+        return self._runtime
 
     async def notes(self, node: NodeSpec) -> list[str]:
         """Options of the user's ssh_config that have no effect for `node`, with their places.
@@ -72,7 +80,7 @@ class SshTransport:
 
     async def open(self, events: Callable[[], ChannelEvents]) -> Channel:
         dialer = await self._shared.dialer()
-        runtime = await asyncio.to_thread(node_runtime)
+        runtime = await self._shared.runtime()
         from cockpit.transport.sshchannel import start_command
         from cockpit.transport.sshsettings import Hop
 

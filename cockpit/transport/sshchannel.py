@@ -21,7 +21,8 @@ from cockpit.transport.bootstrap import AgentStream, command
 from cockpit.transport.sshsettings import WINDOW
 
 _CLOSE_GRACE = 2.0
-_ACK_PACE = 0.002
+_ACK_FIRST = 0.002
+_ACK_GROWTH = 1.5
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -147,15 +148,17 @@ async def start_command(
 
 
 async def _acknowledge(sockets: Sequence[Any]) -> None:
-    """Acknowledge at once whatever arrives, until cancelled.
+    """Acknowledge soon whatever arrives, until cancelled.
 
     Until a command runs sshd leaves Nagle's algorithm on: its next small packet waits for our
     acknowledgement of the last one, which the kernel would delay by 40 ms (seen on OpenSSH 9.2).
     """
+    pause = _ACK_FIRST
     while True:
         for sock in sockets:
             quick_ack(sock)
-        await asyncio.sleep(_ACK_PACE)
+        await asyncio.sleep(pause)
+        pause *= _ACK_GROWTH
 
 
 def quick_ack(sock: Any) -> None:

@@ -261,6 +261,22 @@ async def test_a_follow_reads_what_is_there_and_what_comes(node: FakeNode, link:
     assert sink.data == b"one\ntwo\n"
 
 
+async def test_a_new_connection_is_asked_for_followed_files_first(node: FakeNode) -> None:
+    async def watch(request: FakeRequest) -> None:
+        request.reply({})
+
+    node.handlers["watch_jobs"] = watch
+    link = NodeLink("gpu01", FakeTransport(node), retry_first=0.01, retry_longest=0.1)
+    link.subscribe("watch_jobs", lambda item: None)
+    link.follow("a.log", 0, Sink())
+    await link.start()
+    for connects in (1, 2):
+        await until(lambda connects=connects: len(node.requests) == 2 * connects)
+        node.drop()
+    assert [op for op, _ in node.requests] == ["follow", "watch_jobs"] * 2
+    await link.close()
+
+
 async def test_a_follow_from_the_tail_resumes_at_the_exact_byte(
     node: FakeNode, link: NodeLink
 ) -> None:

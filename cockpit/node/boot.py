@@ -13,7 +13,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 OLDEST = (3, 9)
 LARGEST_RUNTIME = 64 * 1024 * 1024
@@ -53,7 +53,7 @@ def read_exactly(size: int) -> bytes:
     return b"".join(parts)
 
 
-def say(nonce: str, answer: "dict[str, object]") -> None:
+def say(nonce: str, answer: "Mapping[str, object]") -> None:
     """One answer line. It starts on a line of its own, whatever a shell has printed before."""
     import json
 

@@ -72,7 +72,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeSpec, ...] = ()
     """The machines in order: hosts, ranges such as "gpu[01-04].lab", or tables with `host`."""
     spares: tuple[NodeSpec, ...] = ()
-    """Nodes that take part only when a restart asks for spares."""
+    """Nodes held in reserve: shown and watched, but no job starts on them, nor does a restart
+    yet."""
     user: Text | None = None
     """Login name; what the ssh_config says, or your own, when unset."""
     port: Port | None = None

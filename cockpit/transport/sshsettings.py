@@ -220,6 +220,8 @@ def _check(hop: Hop) -> None:
 
 
 def _read_config(config: Sequence[str], hop: Hop) -> Any:
+    """What the ssh_config says of a host. Only read: it never connects, so it needs no keys and
+    no known hosts; `sshclient` connects, with strict ones."""
     try:
         return asyncssh.SSHClientConnectionOptions(
             config=list(config) or None,

@@ -76,8 +76,12 @@ class Deaths:
             if status == 0:
                 continue
             record = read_record(rank.error_file)
-            failure = describe(rank, status, death.at if death is not None else now, record)
             by_torch = death is None and status in (-signal.SIGTERM, -signal.SIGKILL)
+            if by_torch:
+                # It had failed by itself and was still on its way out when a peer's failure made
+                # torch end it: the code it would have left with is the true one.
+                status = own_status(record) or status
+            failure = describe(rank, status, death.at if death is not None else now, record)
             if by_torch and not record:
                 ended.append(failure)
                 continue
@@ -117,6 +121,12 @@ def describe(rank: Rank, status: int, at: float, record: Mapping[str, Any]) -> d
         "oom": False,
         "evidence": "",
     }
+
+
+def own_status(record: Mapping[str, Any]) -> int | None:
+    """The exit code that a rank's record announces; None without a record of ours."""
+    status = _table(record.get("cockpit")).get("status")
+    return status if isinstance(status, int) and not isinstance(status, bool) else None
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -210,6 +210,7 @@ def describe(error: BaseException) -> dict[str, Any] | None:
     import traceback as tracebacks
 
     kind = type(error).__name__
+    status = 1
     if isinstance(error, SystemExit):
         status = exit_status(error.code)
         if status == 0:
@@ -234,7 +235,7 @@ def describe(error: BaseException) -> dict[str, Any] | None:
             "message": full[:MAX_TEXT],
             "extraInfo": {"py_callstack": callstack[-MAX_TEXT:]},
         },
-        "cockpit": {"type": kind, "message": line[:MAX_MESSAGE]},
+        "cockpit": {"type": kind, "message": line[:MAX_MESSAGE], "status": status},
     }
 
 

@@ -84,12 +84,13 @@ def test_a_rank_that_hangs_after_its_exception_is_a_failure_although_torch_ended
     deaths = group.start("raise SystemExit(1)", SLEEP)
     group.until_gone(0)
     deaths.look()
-    ours = {"type": "RuntimeError", "message": "RuntimeError: boom", "at": 5.0, "mono": 1.0}
+    ours = {"type": "RuntimeError", "message": "RuntimeError: boom", "at": 5.0, "status": 1}
     group.error_file(1).write_text(json.dumps({"message": {}, "cockpit": ours}))
     failures = deaths.failures({10: 1, 11: -signal.SIGTERM})
     assert [f["rank"] for f in failures] == [11, 10], "the first one first"
     first = failures[0]
-    assert (first["at"], first["signal"], first["message"]) == (5.0, 15, "RuntimeError: boom")
+    assert (first["at"], first["message"]) == (5.0, "RuntimeError: boom")
+    assert (first["exit_code"], first["signal"]) == (1, None), "torch's SIGTERM was not its own"
 
 
 def test_when_all_were_ended_by_signals_unseen_all_are_named(group: Group) -> None:

@@ -18,6 +18,12 @@ the next writer (it starts with a newline then; empty and unparsable lines are s
 | cancel | command, by, reason, grace |
 | swept | processes: [{pid, command}], signal — what a sweep had to end |
 | adopted | supervisor: ProcessId, launcher_alive: bool |
+| restart | command, by, reason, cost: bool — the launcher process was asked to restart the ranks; `cost`: it counts against max_restarts |
+| stalled | generation, ranks: [{rank, local_rank, pid, step or null, age, limit, first: bool}], action ("warn", "restart", "cancel"), message — once per stall; `first`: no beat at all yet |
+| recovered | generation — ranks of a stall beat again |
+| stacks | path, reason ("stall" or "asked"), generation — stacks were kept, see `layout.kept_stacks` |
+| xid | gpu (PCI address), number, message — the NVIDIA driver reported it in the kernel log |
+| finished_flag | path — the job's finished flag was there when it ended |
 | log_gap | path, start, end — bytes of a log that were dropped |
 | note | level ("warn" or "error"), message |
 | ended | outcome, code, signal, left: [{pid, command}], swept: int, message, launcher_size (bytes of launcher.jsonl, which is final then; 0 where there is none) — terminal |
@@ -29,20 +35,46 @@ start_failed, or lost (the node was rebooted under it). `left` names processes o
 
 | kind | fields |
 |---|---|
-| launcher | process: ProcessId, argv, python, torch |
+| launcher | process: ProcessId, argv, python, torch, nvrx (version of nvidia-resiliency-ext, absent without it) |
 | rendezvous_begin | |
 | rendezvous | round, group_rank, group_world_size, took |
 | rendezvous_failed | type, message, took |
 | generation | generation, restart_count, max_restarts, group_rank, group_world_size, world_size, master, spawn, ranks: [{rank, local_rank, process: ProcessId, out, err}] |
 | group | generation, state, remaining_restarts, failures: [FAILURE] |
 | stopping / stopped | generation, and `took` for stopped |
+| restarting | generation, by, reason, cost: bool — ranks are restarted because somebody asked, on this node or another |
+| ft_timeout | generation, local_rank, rank, pid, message — a rank monitor of ft_launcher gave up on its rank |
 | launcher_exc | type, message |
 | launcher_exit | code |
 | hook_missing | name |
 | hook_error | where, error |
 
+`beats.jsonl`, written by the supervisor once a second while something changed and every 5 s at
+least; thinned out as it grows (newer digests are denser), then the file is replaced. `seq` grows,
+with gaps where digests were dropped:
+
+| kind | fields |
+|---|---|
+| beats | generation, ranks: [RANKBEAT] |
+
+RANKBEAT = {local_rank, rank, pid, stage, beats, step or null, age or null, limit or null, interval
+or null, own or null, metrics: {name: number or null}, note, ft: null or {beats, age or null, sections:
+[name]}}: `stage` is "none" (nothing beats: not instrumented, or no Python), "starting" (no beat
+yet), "training", "silent" (age beyond the limit) or "ended"; `age` seconds since the last beat at
+`mono`; `interval` the median of its newest steps' seconds; `own` the median seconds of a step
+that the rank did not wait for others, where that can be told; `note` why it is not instrumented.
+Of `metrics`, null stands for what is not finite. A job of kind "command" has no ranks; where figures
+are searched for in its output, it is told as generation 0 with one rank, the node's.
+
+A request to the launcher process is a file `requests/<id>.json`, {id, do: "restart" or "stop",
+generation or null, by, reason, cost: bool, grace: seconds or null}, whole or absent. It is obeyed
+once, on all nodes together, the same id on several nodes too; one for a generation that is over is
+dropped, null stands for whichever runs. `grace` shortens the time between SIGTERM and SIGKILL.
+"stop" ends the ranks of all nodes; the launcher process leaves with code 1 and `launcher_exc`
+{type: "Stopped", message: reason}.
+
 FAILURE = {rank, local_rank, pid, exit_code or null, signal or null, at, message, exception,
-oom: bool, evidence}: `at` is the wall time of the raise where the rank left it, else of the
+oom: bool, evidence, tail: [line] — the last lines of its stderr}: `at` is the wall time of the raise where the rank left it, else of the
 detection; `exception` the type name or ""; `message` the last line, e.g. "RuntimeError: boom".
 `state` is torch's WorkerState: HEALTHY, SUCCEEDED, FAILED, UNHEALTHY, …; `group` is written when
 it changes to anything but HEALTHY. `generation` is the rendezvous round. `out`, `err` are

@@ -18,6 +18,11 @@ LAUNCHER_PID_ENV = "COCKPIT_LAUNCHER_PID"
 """Pid of the launcher process, so that a rank can tell that its parent died before prctl."""
 GENERATION_ENV = "COCKPIT_GENERATION"
 """Rendezvous round of a rank, decimal."""
+SLOTS_ENV = "COCKPIT_SLOTS"
+"""Folder of the heartbeat slots of an attempt on this node; absent where `instrument` is off."""
+STACK_SIGNAL = 46
+"""The signal at which a rank's worker writes the stacks of all threads to its stack file. A
+real-time signal: SIGUSR1 and SIGUSR2 belong to users, whose handlers save checkpoints and leave."""
 
 JOB_ID = re.compile(r"[0-9a-f]{12}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -39,6 +44,13 @@ INDEX_SUFFIX = ".idx"
 written by the supervisor. The byte at `offset` was first seen at `time`; a line has the time of
 the newest entry whose offset is not past the line's start."""
 ERRORS = "errors"
+BEATS = "beats.jsonl"
+"""Digests of the heartbeat slots, see `events`; thinned out as it grows and then replaced."""
+REQUESTS = "requests"
+"""What the supervisor asks of the launcher process: one JSON file per request, see `events`."""
+STACKS = "stacks"
+"""Below the attempt's folder: the files that ranks write their stacks to, and the stacks kept."""
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - one private folder per user is made there
 
 
 def job_dir(job: str) -> str:
@@ -70,6 +82,31 @@ def rank_log(generation: int, local_rank: int, stream: str) -> str:
 def rank_error(generation: int, local_rank: int) -> str:
     """Relative to the attempt's folder: the JSON that a failing rank leaves (torch's format)."""
     return f"{ERRORS}/{generation}.{local_rank}.json"
+
+
+def slots_dir(uid: int, marker: str) -> str:
+    """Absolute path: where the ranks of an attempt beat, as long as it runs."""
+    return f"{SHARED_MEMORY}/cockpit-{uid}/{marker.replace('/', '.')}"
+
+
+def slot(generation: int, local_rank: int) -> str:
+    """Relative to the folder of the slots."""
+    return f"{generation}.{local_rank}"
+
+
+def monitor_slot(generation: int, local_rank: int) -> str:
+    """Relative to the folder of the slots: what ft_launcher's rank monitor heard of a rank."""
+    return f"{generation}.{local_rank}.ft"
+
+
+def rank_stacks(generation: int, local_rank: int) -> str:
+    """Relative to the attempt's folder: where a rank writes its stacks when asked by signal."""
+    return f"{STACKS}/{generation}.{local_rank}.txt"
+
+
+def kept_stacks(number: int) -> str:
+    """Relative to the attempt's folder: stacks of all local ranks, as the op `stacks` has them."""
+    return f"{STACKS}/{number}.json"
 
 
 def launcher_log(stream: str) -> str:

@@ -47,13 +47,38 @@ class SecretRef:
 
 
 @dataclasses.dataclass(frozen=True)
+class Watch:
+    """How the ranks of a job are watched on each node. Times in seconds.
+
+    `initial_timeout`: until the first beat, None is no limit. `timeout`: between beats, None is
+    ten times the median step, never under 120 s. `on_stall` is "warn", "restart" or "cancel".
+    A restart after a stall costs none of `max_restarts` unless `count_restarts`; after
+    `max_stall_restarts` of them the attempt is ended. `metrics`: name -> regular expression whose
+    first group is a number in a line of a rank's log.
+    """
+
+    instrument: bool = True
+    initial_timeout: Union[float, None] = None
+    timeout: Union[float, None] = None
+    interval: float = 1.0
+    on_stall: str = "warn"
+    count_restarts: bool = False
+    max_stall_restarts: int = 10
+    metrics: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class JobRecord:
     """One thing the user asked to run, immutable; `job.json` on every node of the job.
 
     `argv` is what each node runs and may hold macros (`macros.py`); `command` is what the user
     asked for, for people. `min_nodes`/`max_nodes` count nodes. `nproc_per_node` is a number or
     "auto" (one rank per GPU, else one), "gpu", "cpu". `working_dir` is the controller's path;
-    with `code` None the job runs in that very path on the node (`sync = false`).
+    with `code` None the job runs in that very path on the node (`sync = false`). `files` are
+    written into the attempt's folder before the start: path below it -> text, in which macros are
+    replaced. `finished_flag` is a path on the node (macros allowed) that training creates when it
+    has really finished, "" for none; the supervisor tells it to the job in the environment, as
+    FAULT_TOL_FINISHED_FLAG_FILE. Values of `env` hold no macros.
     """
 
     id: str
@@ -77,6 +102,9 @@ class JobRecord:
     """Seconds between the one SIGTERM and SIGKILL of a cancel."""
     log_limit: int = 0
     """Bytes a log stream may keep on the node; 0 is no limit."""
+    watch: Watch = Watch()
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    finished_flag: str = ""
     schema: int = SCHEMA
 
 
@@ -124,6 +152,12 @@ def process_id(value: dict[str, Any]) -> ProcessId:
     return ProcessId(int(value["pid"]), int(value["start_ticks"]), str(value["boot_id"]))
 
 
+def watch(value: dict[str, Any]) -> Watch:
+    """Read the `watch` of a `job.json`; what is missing is as in Watch()."""
+    known = {field.name for field in dataclasses.fields(Watch)}
+    return Watch(**{name: item for name, item in value.items() if name in known})
+
+
 def job_record(value: dict[str, Any]) -> JobRecord:
     """Read a `job.json`. Keys of a newer cockpit are ignored; missing ones raise KeyError."""
     code = value["code"]
@@ -154,6 +188,9 @@ def job_record(value: dict[str, Any]) -> JobRecord:
         max_restarts=value["max_restarts"],
         grace=value["grace"],
         log_limit=value.get("log_limit", 0),
+        watch=watch(value.get("watch") or {}),
+        files=dict(value.get("files") or {}),
+        finished_flag=str(value.get("finished_flag") or ""),
         schema=value["schema"],
     )
 

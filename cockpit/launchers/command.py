@@ -9,6 +9,7 @@ from __future__ import annotations
 from cockpit.errors import UsageError
 from cockpit.launchers import common
 from cockpit.launchers.plan import Plan, Request
+from cockpit.protocol.records import Watch
 
 KIND = "command"
 
@@ -20,13 +21,13 @@ def plan(request: Request) -> Plan:
         raise UsageError(
             f"launcher {request.launcher.name!r} starts one process per node, "
             f"job {request.name!r} asks for {request.nproc_per_node}",
-            "use a launcher of kind torchrun to start several ranks per node",
+            "use a launcher of kind torchrun or ft to start several ranks per node",
         )
     if request.max_restarts:
         raise UsageError(
             f"launcher {request.launcher.name!r} cannot restart job {request.name!r} "
             f"({request.max_restarts} restarts asked for)",
-            "use a launcher of kind torchrun, or leave max_restarts out",
+            "use a launcher of kind torchrun or ft, or leave max_restarts out",
         )
     env, secrets = common.variables(request, {"PYTHONUNBUFFERED": "1"})
     return Plan(
@@ -36,6 +37,8 @@ def plan(request: Request) -> Plan:
         kind=KIND,
         grace=request.launcher.grace,
         max_restarts=0,
+        # Nothing beats; its lines may tell figures all the same.
+        watch=Watch(instrument=False, metrics=request.metrics),
     )
 
 

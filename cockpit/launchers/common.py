@@ -14,6 +14,7 @@ RESERVED = (
     layout.ATTEMPT_DIR_ENV,
     layout.LAUNCHER_PID_ENV,
     layout.GENERATION_ENV,
+    layout.SLOTS_ENV,
 )
 """Variables by which cockpit knows its processes; a job may not set them."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from cockpit.errors import UsageError
-from cockpit.launchers import command, torchrun
+from cockpit.launchers import command, ft, torchrun
 from cockpit.launchers.plan import Plan, Request
 
 KINDS: Mapping[str, Callable[[Request], Plan]] = {
-    module.KIND: module.plan for module in (torchrun, command)
+    module.KIND: module.plan for module in (torchrun, ft, command)
 }
 """Each kind is a module with KIND and plan(request)."""
 

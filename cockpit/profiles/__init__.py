@@ -9,7 +9,7 @@ from cockpit.profiles.loading import builtin, check, config_files, load, with_cl
 from cockpit.profiles.request import Request
 from cockpit.profiles.resolve import resolve
 from cockpit.profiles.schema import descriptions, schema
-from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec, Source
+from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec, Rule, Source
 from cockpit.protocol.records import SecretRef
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Launcher",
     "NodeSpec",
     "Request",
+    "Rule",
     "SecretRef",
     "Source",
     "builtin",

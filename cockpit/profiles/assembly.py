@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from cockpit.profiles.checking import fields
+from cockpit.profiles.combinations import check_launcher
 from cockpit.profiles.document import Document
 from cockpit.profiles.keys import dotted
 from cockpit.profiles.merging import BY_ENTRY, WHAT, Profile, Setting, merge
 from cockpit.profiles.rules import absolute, node_count
-from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec, Source
+from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec, Rule, Source
 from cockpit.profiles.values import INVALID
 
 BUILT_IN_CLUSTER = "local"
@@ -56,9 +57,14 @@ def assemble(documents: Sequence[Document]) -> Config | None:
     clusters = merge("clusters", documents)
     launchers = merge("launchers", documents)
     jobs = merge("jobs", documents)
+    rules = merge("rules", documents)
     unread = any(document.unread for document in documents)
     for profile in clusters.values():
         _check_cluster(profile, documents, complete=not unread)
+    for profile in launchers.values():
+        check_launcher(profile)
+    for profile in rules.values():
+        _check_rule(profile, documents, complete=not unread)
     for profile in jobs.values():
         _check_job(profile, documents, complete=not unread)
         if not unread:
@@ -73,6 +79,7 @@ def assemble(documents: Sequence[Document]) -> Config | None:
         clusters={name: _build(Cluster, profile, sources) for name, profile in clusters.items()},
         launchers={name: _build(Launcher, profile, sources) for name, profile in launchers.items()},
         jobs={name: _build(JobProfile, profile, sources) for name, profile in jobs.items()},
+        rules={name: _build(Rule, profile, sources) for name, profile in rules.items()},
         sources=sources,
         files=tuple(document.file for document in documents if document.file),
         warnings=tuple(problems),
@@ -162,6 +169,15 @@ def _check_job(profile: Profile, documents: Sequence[Document], *, complete: boo
     document = profile.settings[what[0]].document if what else profile.document
     default = Setting(absolute(".", document.base), built_in(), (*profile.path, "working_dir"))
     profile.settings.setdefault("working_dir", default)
+
+
+def _check_rule(profile: Profile, documents: Sequence[Document], *, complete: bool) -> None:
+    missing = [key for key in ("pattern", "cause") if key not in profile.settings]
+    if missing and complete and _sound(profile, documents):
+        profile.report(
+            f"the rule does not say its {' and '.join(missing)}",
+            "write pattern = 'what a failed rank says' and cause = \"what it means\"",
+        )
 
 
 def _check_env_against_secrets(profile: Profile) -> None:

@@ -7,6 +7,7 @@ clusters, hosts named twice, exactly one of script, module and command) is the a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,8 +18,8 @@ from cockpit.profiles import environment
 from cockpit.profiles.document import Document
 from cockpit.profiles.hosts import expand_hosts
 from cockpit.profiles.keys import Path, dotted
-from cockpit.profiles.rules import ENTRY_RULES, ONE_OR_MANY, RULES
-from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec
+from cockpit.profiles.rules import ENTRY_RULES, ENTRY_VALUE_RULES, ONE_OR_MANY, RULES
+from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Rule
 from cockpit.profiles.values import INVALID, check, found
 from cockpit.protocol.records import SecretRef
 
@@ -26,6 +27,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "clusters": Cluster,
     "launchers": Launcher,
     "jobs": JobProfile,
+    "rules": Rule,
 }
 MAX_NAME = 128
 """Characters of a profile's or a job's name."""
@@ -94,13 +96,24 @@ def _table(document: Document, path: Path, table: dict[str, Any], record: type) 
             result[key] = _nodes(document, place, value)
         else:
             result[key] = _value(document, place, value, record, known[key].type)
-        rule = ENTRY_RULES.get((record, key))
         entries = result.get(key)
-        if rule is not None and isinstance(entries, dict):
-            for name in entries:
-                if not _obeys(document, (*place, name), rule, name):
-                    entries[name] = INVALID
+        if isinstance(entries, dict):
+            _check_entries(document, place, entries, (record, key))
     return result
+
+
+def _check_entries(
+    document: Document, path: Path, entries: dict[str, Any], key: tuple[type, str]
+) -> None:
+    """Hold the names and values of a table to the rules for `key`."""
+    of_name, of_value = ENTRY_RULES.get(key), ENTRY_VALUE_RULES.get(key)
+    for name, value in entries.items():
+        place = (*path, name)
+        good = of_name is None or _obeys(document, place, of_name, name)
+        if good and of_value is not None and value is not INVALID:
+            good = _obeys(document, place, of_value, value)
+        if not good:
+            entries[name] = INVALID
 
 
 def _value(document: Document, path: Path, value: Any, record: type, expected: mi.Type) -> Any:
@@ -127,7 +140,7 @@ def _value(document: Document, path: Path, value: Any, record: type, expected: m
     return value
 
 
-def _obeys(document: Document, path: Path, rule: Any, value: str) -> bool:
+def _obeys(document: Document, path: Path, rule: Callable[[Any], None], value: Any) -> bool:
     try:
         rule(value)
     except UsageError as error:

@@ -16,7 +16,13 @@ from cockpit.protocol import layout
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OWN = frozenset(
-    {layout.MARKER, layout.ATTEMPT_DIR_ENV, layout.LAUNCHER_PID_ENV, layout.GENERATION_ENV}
+    {
+        layout.MARKER,
+        layout.ATTEMPT_DIR_ENV,
+        layout.LAUNCHER_PID_ENV,
+        layout.GENERATION_ENV,
+        layout.SLOTS_ENV,
+    }
 )
 _SECRET_WORDS = frozenset(
     {"TOKEN", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS",

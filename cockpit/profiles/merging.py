@@ -13,7 +13,7 @@ from cockpit.profiles.document import Document
 from cockpit.profiles.keys import Path, dotted
 from cockpit.profiles.types import Source
 
-BY_ENTRY = frozenset({"env", "secrets", "rdzv_conf"})
+BY_ENTRY = frozenset({"env", "secrets", "rdzv_conf", "metrics", "rank_section_timeouts"})
 """Tables whose entries are merged one by one; every other key is replaced whole."""
 WHAT = ("script", "module", "command")
 """Exactly one of these says what a job runs; the nearest file that has one decides."""

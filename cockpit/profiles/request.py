@@ -35,6 +35,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     secrets: dict[str, SecretRef] = {}
     max_restarts: int = 0
+    metrics: dict[str, str] = {}
+    preflight: bool = True
+    """False: start in spite of what the nodes say of themselves."""
+    cfg: str | None = None
+    """Text of the launcher's `cfg_path`."""
 
     @property
     def asked(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Profiles and what was typed, resolved into one request: what shall run where, and how.
 
 Called by the faces before a launch; pure but for a look whether the named script and folder
-are there. What was typed beats a profile, and None means "not typed".
+are there, and for reading the file of a launcher's `cfg_path`. What was typed beats a profile, and
+None means "not typed".
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cockpit.protocol.records import SecretRef
 from cockpit.text import clean
 
 _T = TypeVar("_T")
+_MAX_CFG = 256 * 1024
 
 
 def resolve(
@@ -51,7 +53,7 @@ def resolve(
     folder) is where a typed `working_dir` starts from and where a job without profile runs.
 
     Raises UsageError for an unknown name, nothing or too much to run, impossible counts, more
-    nodes than the cluster has, or a script or folder that is not there.
+    nodes than the cluster has, or a script, folder or `cfg_path` that is not there.
     """
     here = os.path.abspath(os.fspath(cwd) if cwd is not None else ".")
     profile = _named(config.jobs, job, "job profile") if job is not None else None
@@ -99,7 +101,32 @@ def resolve(
         env=variables,
         secrets=references,
         max_restarts=starter.max_restarts if restarts is None else restarts,
+        metrics=base.metrics,
+        cfg=_cfg(starter),
     )
+
+
+def _cfg(launcher: Launcher) -> str | None:
+    """The text of the launcher's `cfg_path`, which travels with the job."""
+    if launcher.cfg_path is None:
+        return None
+    where = f"the cfg_path of launcher {launcher.name!r}, {launcher.cfg_path},"
+    try:
+        with open(launcher.cfg_path, "rb") as file:
+            raw = file.read(_MAX_CFG + 1)
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{where} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{where} is not UTF-8 text") from error
+    if len(raw) > _MAX_CFG:
+        raise UsageError(f"{where} is larger than {_MAX_CFG} bytes", "is it the right file?")
+    if "fault_tolerance" not in text:
+        # ft_launcher would take it in silence, and use its defaults.
+        raise UsageError(
+            f"{where} has no section fault_tolerance", "a YAML file: fault_tolerance: {…}"
+        )
+    return text
 
 
 def _named(known: Mapping[str, _T], name: str, what: str) -> _T:

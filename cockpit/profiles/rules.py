@@ -1,4 +1,4 @@
-"""What single keys may say beyond their type: hosts, names, paths, counts.
+"""What single keys may say beyond their type: hosts, names, paths, counts, patterns.
 
 A rule takes a value of the right type and the folder that relative paths start from, returns the
 value as it shall be kept, and raises UsageError where it makes no sense. Pure functions.
@@ -7,12 +7,16 @@ value as it shall be kept, and raises UsageError where it makes no sense. Pure f
 from __future__ import annotations
 
 import os
+import re
+import signal
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from cockpit.errors import UsageError
-from cockpit.profiles import environment, hosts
+from cockpit.profiles import environment, hosts, types
 from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec
+from cockpit.protocol import macros
 from cockpit.protocol.records import SecretRef
 
 Rule = Callable[[Any, str], Any]
@@ -30,6 +34,11 @@ RDZV_CONF = (
 )
 """What torch's c10d rendezvous reads from --rdzv-conf and cockpit does not set by itself
 (torch 2.13, `dynamic_rendezvous.create_handler`)."""
+
+
+_RDZV_ID = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}")
+_PATH_MACROS = ("attempt_dir", "job", "attempt", "node_rank")
+"""Those that make sense in a path, for a hint."""
 
 
 def node_count(value: int | str) -> tuple[int, int]:
@@ -82,6 +91,19 @@ def absolute(value: str, base: str) -> str:
     return os.path.normpath(os.path.join(base, os.path.expanduser(value)))
 
 
+def pattern(value: str) -> re.Pattern[str]:
+    """Raises UsageError unless `value` is a regular expression."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(
+            f"it is no regular expression: {error}",
+            "in single quotes a backslash stands for itself: '[0-9]+'",
+        ) from None
+
+
 def _nodes(value: int | str, _: str) -> int | str:
     low, high = node_count(value)
     return low if ":" not in str(value) else f"{low}:{high}"
@@ -120,6 +142,43 @@ def _variable(value: str, _: str) -> str:
     return value
 
 
+def _rdzv_id(value: str, _: str) -> str:
+    if not _RDZV_ID.fullmatch(value):
+        raise UsageError(
+            f"{value!r} cannot name a rendezvous",
+            "letters, digits, dots, dashes and underscores, at most 64, the first no dash",
+        )
+    return value
+
+
+def _node_path(value: str, _: str) -> str:
+    """A path on the nodes, in which macros are replaced there."""
+    try:
+        shown = macros.substitute(value, {name: "/" + name for name in macros.NAMES})
+    except KeyError as error:
+        raise UsageError(
+            f"there is no macro ${{{error.args[0]}}}",
+            "there are " + ", ".join(f"${{{name}}}" for name in _PATH_MACROS),
+        ) from None
+    if not shown.startswith("/") or not value.startswith(("/", "${attempt_dir}")):
+        raise UsageError(
+            f"{value!r} is no absolute path",
+            "write an absolute path on the nodes, or one that starts with ${attempt_dir}/",
+        )
+    return value
+
+
+def _signal(value: str, _: str) -> str:
+    if value not in signal.Signals.__members__:
+        raise UsageError(f"there is no signal {value}", 'such as "SIGKILL" or "SIGTERM"')
+    return value
+
+
+def _pattern(value: str, _: str) -> str:
+    pattern(value)
+    return value
+
+
 RULES: dict[tuple[type, str], Rule] = {
     (NodeSpec, "user"): _user,
     (NodeSpec, "python"): _python,
@@ -131,6 +190,11 @@ RULES: dict[tuple[type, str], Rule] = {
     (Cluster, "known_hosts"): _paths,
     (Cluster, "python"): _python,
     (Cluster, "state_dir"): _state_dir,
+    (Launcher, "rdzv_id"): _rdzv_id,
+    (Launcher, "cfg_path"): absolute,
+    (Launcher, "finished_flag_file"): _node_path,
+    (Launcher, "job_results_file"): _node_path,
+    (Launcher, "rank_termination_signal"): _signal,
     (JobProfile, "nodes"): _nodes,
     (JobProfile, "module"): lambda value, _: module(value),
     (JobProfile, "command"): lambda value, _: program(value),
@@ -138,6 +202,7 @@ RULES: dict[tuple[type, str], Rule] = {
     (SecretRef, "env"): _variable,
     (SecretRef, "cmd"): lambda value, _: program(value),
     (SecretRef, "file"): absolute,
+    (types.Rule, "pattern"): _pattern,
 }
 """By the record and the key; keys without a rule are held to their type alone."""
 
@@ -152,12 +217,42 @@ def _rdzv_entry(name: str) -> None:
         )
 
 
+def _metric_name(name: str) -> None:
+    # What a heartbeat slot has room for, and what can be a keyword of cockpit.heartbeat.
+    if not name.isidentifier() or len(name.encode()) > 40:
+        raise UsageError(
+            f"{name[:60]!r} is no name of a metric",
+            "a letter, then letters, digits and underscores, at most 40",
+        )
+
+
+def _metric_pattern(value: str) -> None:
+    if not pattern(value).groups:
+        raise UsageError(
+            "the pattern has no group that holds the number", "'loss[=: ]+([0-9.eE+-]+)'"
+        )
+
+
+def _section_name(name: str) -> None:
+    if not name.strip() or name != name.strip() or not name.isprintable() or set(name) & set(",:="):
+        raise UsageError(
+            f"{name[:60]!r} is no name of a section", "printable text without commas and colons"
+        )
+
+
 ENTRY_RULES: dict[tuple[type, str], Callable[[str], None]] = {
     (Cluster, "env"): environment.check_name,
     (Cluster, "secrets"): environment.check_name,
     (Launcher, "env"): environment.check_name,
     (Launcher, "rdzv_conf"): _rdzv_entry,
+    (Launcher, "rank_section_timeouts"): _section_name,
     (JobProfile, "env"): environment.check_name,
     (JobProfile, "secrets"): environment.check_name,
+    (JobProfile, "metrics"): _metric_name,
 }
 """Rules for the names inside keys that hold a table."""
+
+ENTRY_VALUE_RULES: dict[tuple[type, str], Callable[[Any], None]] = {
+    (JobProfile, "metrics"): _metric_pattern,
+}
+"""Rules for the values beside those names."""

@@ -50,7 +50,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": _DIALECT,
         "title": "cockpit.toml",
-        "description": "Profiles of cockpit: clusters, launchers, jobs.",
+        "description": "Profiles of cockpit: clusters, launchers, jobs, rules.",
         "type": "object",
         "properties": {
             section: {

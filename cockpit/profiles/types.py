@@ -106,9 +106,9 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """The last word of the header: `[launchers.ddp]` is called ddp."""
-    kind: Literal["torchrun", "command"] = "torchrun"
-    """With "torchrun", ranks under torch.distributed.run; with "command", the command itself, once
-    per node."""
+    kind: Literal["torchrun", "ft", "command"] = "torchrun"
+    """With "torchrun", ranks under torch.distributed.run; with "ft", under ft_launcher of
+    nvidia-resiliency-ext; with "command", the command itself, once per node."""
     max_restarts: Count = 0
     """Restarts inside an attempt, decided on the nodes; counted by each node's own failures."""
     grace: Seconds = 30.0
@@ -125,6 +125,49 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     """Environment of every job that this launcher starts."""
     log_limit: Count = 0
     """Bytes that one log stream may keep on a node, 0 for no limit; the head goes first."""
+    instrument: bool = True
+    """Heartbeats, steps and stacks of Python ranks. False: no slot, no hook into torch and no
+    signal handler; nothing beats, and no stall is noticed."""
+    initial_rank_heartbeat_timeout: PositiveSeconds | None = None
+    """Seconds until the first beat of a rank (imports, compilation, loading) after which it counts
+    as stalled; no limit when unset."""
+    rank_heartbeat_timeout: PositiveSeconds | None = None
+    """Seconds between two beats after which a rank counts as stalled; ten times the job's own
+    median step, but at least 120, when unset."""
+    workload_check_interval: PositiveSeconds = 1.0
+    """Seconds between two looks at the beats, on each node."""
+    on_stall: Literal["warn", "restart", "cancel"] = "warn"
+    """What a node does at a stall, also while nobody watches: say so, restart the ranks of all
+    nodes, or end the job as failed. Stacks are taken first in any case."""
+    count_stall_restarts: bool = False
+    """Whether restarts after a stall count against `max_restarts`."""
+    max_stall_restarts: Count = 10
+    """Restarts after a stall in one attempt; at the next stall the job ends as failed."""
+    rdzv_backend: Literal["c10d", "static"] = "c10d"
+    """How nodes find each other: "static" knows neither changes of membership nor restarts that
+    several nodes agree on."""
+    rdzv_id: Text | None = None
+    """Name of the rendezvous, to which the attempt's number is added; the job's id when unset."""
+    cfg_path: Text | None = None
+    """Only "ft": a YAML file with a section `fault_tolerance`, of this machine, which is sent
+    along; what this profile says beats it."""
+    finished_flag_file: Text | None = None
+    """Only "ft": a path on the nodes that training creates when it has really finished
+    (FAULT_TOL_FINISHED_FLAG_FILE); in the attempt's folder when unset."""
+    job_results_file: Text | None = None
+    """Only "ft": a path on the nodes to which each attempt adds the line `JOB ATTEMPT S` or `… F`
+    (JOB_RESULTS_FILE); none when unset."""
+    rank_termination_signal: Annotated[
+        str,
+        msgspec.Meta(pattern="^SIG[A-Z0-9]+$", extra={"expected": 'a signal such as "SIGKILL"'}),
+    ] = "SIGKILL"
+    """Only "ft": the signal by which rank monitors end a rank that has stalled."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """Only "ft": what ft_launcher logs."""
+    rank_section_timeouts: dict[str, PositiveSeconds] = {}
+    """Only "ft": seconds that a section of the training code may stay open, by its name."""
+    rank_out_of_section_timeout: PositiveSeconds | None = None
+    """Only "ft": seconds that a rank may spend outside of all sections."""
 
 
 class JobProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +200,23 @@ class JobProfile(msgspec.Struct, frozen=True, kw_only=True):
     """Environment whose values are fetched at launch: `NAME = { env = … }`, `cmd` or `file`."""
     max_restarts: Count | None = None
     """Restarts inside an attempt; the launcher's `max_restarts` when unset."""
+    metrics: dict[str, Text] = {}
+    """Figures found in the ranks' log lines: name = a regular expression whose first group is the
+    number."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A pattern that names the cause of a failure: `[rules.NAME]`."""
+
+    name: str
+    """The last word of the header: `[rules.s3]` is called s3."""
+    pattern: Text
+    """Regular expression, searched in what a failed rank said: its exception and the last lines of
+    its stderr."""
+    cause: Text
+    """What it means, in a few words."""
+    hint: str = ""
+    """What to do about it."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +232,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     clusters: dict[str, Cluster]
     launchers: dict[str, Launcher]
     jobs: dict[str, JobProfile]
+    rules: dict[str, Rule] = {}
+    """Tried in order, before the built-in ones."""
     sources: dict[str, Source] = {}
     """Dotted key ("clusters.lab.user") -> the file and line that set it. Every field of every
     profile has its entry, and so has every variable of `env` and `secrets`."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cockpit.errors import ExitCode, UsageError
-from cockpit.launchers import registry, torchrun
+from cockpit.launchers import elastic, registry
 from cockpit.launchers.plan import Plan, Request
 from cockpit.profiles.types import Cluster, Launcher, NodeSpec
 from cockpit.protocol import macros
@@ -76,7 +76,7 @@ def test_torchrun_is_started_like_this() -> None:
 
 
 def test_every_macro_that_is_used_is_one_that_nodes_know() -> None:
-    for kind in ("torchrun", "command"):
+    for kind in ("torchrun", "ft", "command"):
         made = plan(launcher={"kind": kind}, nproc_per_node="auto")
         for item in made.argv:
             macros.substitute(item, macros.NAMES)
@@ -172,7 +172,7 @@ def test_an_impossible_request_is_refused(changes: dict[str, Any], match: str) -
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown kind 'magic'") as caught:
         plan(launcher={"kind": "magic"})
-    assert "command, torchrun" in caught.value.hint
+    assert "command, ft, torchrun" in caught.value.hint
 
 
 def test_the_more_specific_variable_wins() -> None:
@@ -205,7 +205,7 @@ def test_a_secret_and_a_value_replace_each_other_by_the_same_order() -> None:
 def test_torchrun_is_done_with_its_ranks_before_the_grace_is_over(
     grace: float, expected: int
 ) -> None:
-    assert torchrun.shutdown_timeout(grace) == expected < grace
+    assert elastic.shutdown_timeout(grace) == expected < grace
 
 
 def test_a_plan_is_a_value() -> None:

@@ -12,6 +12,7 @@ from cockpit.profiles import (
     Config,
     Launcher,
     NodeSpec,
+    Rule,
     SecretRef,
     Source,
     builtin,
@@ -79,6 +80,57 @@ def test_single_keys_of_the_built_in_profiles_may_be_changed(world: Path) -> Non
     assert config.launchers["torchrun"].max_restarts == 2
     assert config.sources["clusters.local.python"] == Source(file=str(file), line=2)
     assert config.sources["clusters.local.executor"] == Source()
+
+
+def test_metrics_sections_and_rules_of_both_files_are_in_force_the_nearest_first(
+    world: Path,
+) -> None:
+    ft = '[launchers.x]\nkind = "ft"\n'
+    job = '[jobs.j]\nscript = "x"\n'
+    near = project(
+        world,
+        ft
+        + "rank_section_timeouts = { a = 1 }\n"
+        + job
+        + "metrics = { loss = '(near)' }\n"
+        + "[rules.mine]\npattern = 'near'\ncause = 'c'\n",
+    )
+    far = own(
+        world,
+        "[launchers.x.rank_section_timeouts]\na = 2.0\nb = 3\n"
+        "[jobs.j.metrics]\nloss = '(far)'\nrate = '(r)'\n"
+        "[rules.other]\npattern = 'other'\ncause = 'o'\n"
+        "[rules.mine]\npattern = 'far'\ncause = 'f'\nhint = 'h'\n",
+    )
+    config = loaded(world)
+    assert config.launchers["x"].rank_section_timeouts == {"a": 1.0, "b": 3.0}
+    assert config.jobs["j"].metrics == {"loss": "(near)", "rate": "(r)"}
+    assert list(config.rules) == ["mine", "other"], "tried in this order"
+    assert config.rules["mine"] == Rule(name="mine", pattern="near", cause="c", hint="h")
+    assert config.sources["jobs.j.metrics.loss"].file == str(near)
+    assert config.sources["jobs.j.metrics.rate"].file == str(far)
+    assert config.sources["rules.mine.hint"].file == str(far)
+
+
+def test_a_rank_monitor_configuration_is_a_file_of_this_machine(world: Path) -> None:
+    project(
+        world,
+        '[launchers.x]\nkind = "ft"\ncfg_path = "ft.yaml"\n'
+        'finished_flag_file = "${attempt_dir}/done"\njob_results_file = "/r/${job}.${attempt}"\n',
+    )
+    launcher = loaded(world).launchers["x"]
+    assert launcher.cfg_path == str(world / "project" / "ft.yaml")
+    assert launcher.finished_flag_file == "${attempt_dir}/done"
+    assert launcher.job_results_file == "/r/${job}.${attempt}"
+
+
+def test_heartbeat_limits_without_beats_are_for_the_rank_monitors_of_ft(world: Path) -> None:
+    project(
+        world,
+        '[launchers.x]\nkind = "ft"\ninstrument = false\nrank_heartbeat_timeout = 5\n'
+        "[launchers.y]\ninstrument = false\n",
+    )
+    assert loaded(world).launchers["x"].rank_heartbeat_timeout == 5.0
 
 
 def test_the_nearest_file_upwards_is_taken_and_then_the_users(world: Path) -> None:

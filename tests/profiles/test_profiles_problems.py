@@ -23,6 +23,8 @@ def problems(folder: Path, text: str | bytes) -> list[Problem]:
 
 
 LAB = '[clusters.lab]\nnodes = ["a", "b"]\n'
+FT = '[launchers.x]\nkind = "ft"\n'
+JOB = '[jobs.j]\nscript = "x"\n'
 
 CASES = [
     # Keys.
@@ -64,7 +66,55 @@ CASES = [
     (LAB + "connect_timeout = nan", 3, "clusters.lab.connect_timeout", "not nan", ""),
     ("[launchers.x]\ngrace = -0.5", 2, "launchers.x.grace", "0 or more, not -0.5", ""),
     ("[launchers.x]\nmax_restarts = -1", 2, "launchers.x.max_restarts", "not -1", ""),
-    ('[launchers.x]\nkind = "ft"', 2, "launchers.x.kind", '"command", "torchrun", not', ""),
+    ('[launchers.x]\nkind = "mpi"', 2, "launchers.x.kind", '"command", "ft", "torchrun", not', ""),
+    ("[launchers.x]\nrank_heartbeat_timeout = 0", 2, "launchers.x.rank_heartbeat_timeout",
+     "above 0, not 0", ""),
+    ('[launchers.x]\non_stall = "kill"', 2, "launchers.x.on_stall", '"restart", "warn"', ""),
+    ('[launchers.x]\nrdzv_id = "a b"', 2, "launchers.x.rdzv_id", "cannot name", "at most 64"),
+    ('[launchers.x]\nrdzv_id = "-a"', 2, "launchers.x.rdzv_id", "cannot name", ""),
+    (FT + 'rank_termination_signal = "SIGNAL"', 3, "launchers.x.rank_termination_signal",
+     "no signal SIGNAL", "SIGTERM"),
+    (FT + 'rank_termination_signal = "kill"', 3, "launchers.x.rank_termination_signal",
+     'such as "SIGKILL"', ""),
+    (FT + 'log_level = "LOUD"', 3, "launchers.x.log_level", '"WARNING", not', ""),
+    (FT + 'finished_flag_file = "done"', 3, "launchers.x.finished_flag_file", "no absolute path",
+     "${attempt_dir}/"),
+    (FT + 'finished_flag_file = "${job}/done"', 3, "launchers.x.finished_flag_file",
+     "no absolute path", ""),
+    (FT + 'job_results_file = "/x/${jobs}"', 3, "launchers.x.job_results_file",
+     "no macro ${jobs}", "${job}"),
+    (FT + 'rank_section_timeouts = { "a:b" = 1 }', 3, 'launchers.x.rank_section_timeouts."a:b"',
+     "no name of a section", "colons"),
+    (FT + 'rank_section_timeouts = { a = "1" }', 3, "launchers.x.rank_section_timeouts.a",
+     "a number above 0", "without quotes"),
+    (FT + 'rdzv_backend = "static"', 3, "launchers.x.rdzv_backend", "c10d", "remove it"),
+    # Keys of a launcher that contradict its kind or each other.
+    ('[launchers.x]\ncfg_path = "a.yaml"', 2, "launchers.x.cfg_path", "only launchers of kind ft",
+     'kind = "ft"'),
+    ("[launchers.x]\nrank_section_timeouts = { a = 1 }", 2, "launchers.x.rank_section_timeouts.a",
+     "only launchers of kind ft", ""),
+    ('[launchers.x]\nkind = "command"\non_stall = "warn"', 3, "launchers.x.on_stall",
+     "nothing beats", "torchrun"),
+    ('[launchers.x]\nkind = "command"\nrdzv_conf = { read_timeout = 1 }', 3,
+     "launchers.x.rdzv_conf.read_timeout", "no rendezvous", "remove the key"),
+    ('[launchers.x]\ninstrument = false\non_stall = "restart"', 3, "launchers.x.on_stall",
+     "nothing beats", "instrument"),
+    ("[launchers.x]\ninstrument = false\nrank_heartbeat_timeout = 9", 3,
+     "launchers.x.rank_heartbeat_timeout", "nothing beats", ""),
+    ('[launchers.x]\nrdzv_backend = "static"\nrdzv_conf = { read_timeout = 1 }', 3,
+     "launchers.x.rdzv_conf.read_timeout", "reads none", "c10d"),
+    # Patterns.
+    (JOB + 'metrics = { "a-b" = "(.)" }', 3, "jobs.j.metrics.a-b", "no name of a metric", "40"),
+    (JOB + f'metrics = {{ {"m" * 41} = "(.)" }}', 3, f"jobs.j.metrics.{'m' * 41}", "no name", ""),
+    (JOB + "metrics = { loss = 'loss=[0-9]+' }", 3, "jobs.j.metrics.loss", "no group", "loss"),
+    (JOB + "metrics = { loss = '(' }", 3, "jobs.j.metrics.loss", "no regular expression", "single"),
+    (JOB + "metrics = { loss = 1 }", 3, "jobs.j.metrics.loss", "one line, not 1", ""),
+    ("[rules.r]\npattern = '*'\ncause = 'x'", 2, "rules.r.pattern", "no regular expression", ""),
+    ("[rules.r]\npattern = 'x'", 1, "rules.r", "does not say its cause", "pattern ="),
+    ("[rules.r]\nhint = 'x'", 1, "rules.r", "its pattern and cause", ""),
+    ("[rules.r]\npattern = 'x'\ncause = ''", 3, "rules.r.cause", "an empty string", ""),
+    ("[rules.r]\npattern = 'x'\ncaus = 'y'", 3, "rules.r.caus", "unknown key", "mean cause?"),
+    ("[rule.r]\npattern = 'x'", 1, "rule", "unknown table", "did you mean rules?"),
     # Hosts.
     ('[clusters.x]\nnodes = [\n  "a",\n  "gpu[04-01]",\n]', 4, "clusters.x.nodes[1]", "backwards",
      "write 01-04"),
@@ -276,13 +326,15 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(
     ["nodes", "spares", "user", "port", "env", "secrets", "script", "command", "args", "kind",
-     "executor", "identity_file", "rdzv_conf", "working_dir", "max_restarts", "grace", "x"]
+     "executor", "identity_file", "rdzv_conf", "working_dir", "max_restarts", "grace", "x",
+     "metrics", "pattern", "cause", "instrument", "on_stall", "cfg_path", "rank_section_timeouts",
+     "rdzv_backend", "rank_heartbeat_timeout", "finished_flag_file", "rank_termination_signal"]
 )  # fmt: skip
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(["clusters", "launchers", "jobs", "other"]),
+        st.sampled_from(["clusters", "launchers", "jobs", "rules", "other"]),
         st.dictionaries(
             st.sampled_from(["local", "torchrun", "a"]),
             st.dictionaries(KEYS, VALUES, max_size=4) | VALUES,

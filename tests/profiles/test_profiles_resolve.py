@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cockpit.errors import UsageError
-from cockpit.launchers import plan
+from cockpit.launchers import plan, registry
 from cockpit.profiles import Config, Request, SecretRef, builtin, load, resolve
 
 TEXT = """\
@@ -258,3 +258,43 @@ def test_a_script_outside_of_what_travels_to_the_nodes_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=r"outside\.py is outside of the working directory"):
         resolve(config, cluster="lab", script="../outside.py", cwd=project)
+
+
+def with_cfg(project: Path, cfg: bytes | None) -> Config:
+    file = project / "cockpit.toml"
+    file.write_text('[launchers.x]\nkind = "ft"\ncfg_path = "ft.yaml"\n')
+    if cfg is not None:
+        (project / "ft.yaml").write_bytes(cfg)
+    return load(file)
+
+
+def test_the_file_of_cfg_path_travels_with_the_request(project: Path) -> None:
+    text = "x:\n  fault_tolerance: {safety_factor: 3}  # ${x} ä\n"
+    config = with_cfg(project, text.encode())
+    request = resolve(config, launcher="x", script="train.py", cwd=project)
+    assert request.cfg == text
+    assert registry.plan(request).files["ft.user.yaml"].count("$${x}") == 1
+    assert resolve(config, script="train.py", cwd=project).cfg is None
+
+
+@pytest.mark.parametrize(
+    ("cfg", "match"),
+    [
+        (None, r"ft\.yaml, cannot be read"),
+        (b"log_level: INFO", "has no section fault_tolerance"),
+        (b"\xff", "is not UTF-8"),
+        (b"fault_tolerance: {}\n" + b"#" * 300_000, "is larger than"),
+    ],
+)
+def test_a_cfg_path_that_cannot_be_sent_is_refused(
+    project: Path, cfg: bytes | None, match: str
+) -> None:
+    config = with_cfg(project, cfg)
+    with pytest.raises(UsageError, match=match):
+        resolve(config, launcher="x", script="train.py", cwd=project)
+
+
+def test_metrics_of_the_job_profile_are_in_the_request(project: Path) -> None:
+    file = project / "cockpit.toml"
+    file.write_text("[jobs.j]\nscript = 'train.py'\nmetrics = { loss = 'loss=(.*)' }\n")
+    assert resolve(load(file), job="j", cwd=project).metrics == {"loss": "loss=(.*)"}

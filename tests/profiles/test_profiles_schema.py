@@ -17,7 +17,7 @@ from cockpit import profiles
 from cockpit.profiles import check, descriptions, load, schema
 from cockpit.profiles.checking import SECTIONS, fields
 from cockpit.profiles.rules import ONE_OR_MANY, RDZV_CONF
-from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec
+from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Rule
 from cockpit.protocol.records import SecretRef
 
 if sys.version_info >= (3, 11):
@@ -33,7 +33,16 @@ RECORDS: dict[type, str] = {
     NodeSpec: "### Nodes",
     Launcher: "## Launchers",
     JobProfile: "## Jobs",
+    Rule: "## Rules",
     SecretRef: "## Environment and secrets",
+}
+
+REQUIRED = {
+    (Cluster, "nodes"),
+    (NodeSpec, "host"),
+    (NodeSpec, "name"),
+    (Rule, "pattern"),
+    (Rule, "cause"),
 }
 
 
@@ -86,7 +95,7 @@ def conforms(value: Any, rule: dict[str, Any], root: dict[str, Any]) -> bool:
 
 def test_the_schema_is_json_and_describes_every_key() -> None:
     document = json.loads(json.dumps(schema()))
-    for record in (Cluster, Launcher, JobProfile, NodeSpec, SecretRef):
+    for record in (Cluster, Launcher, JobProfile, Rule, NodeSpec, SecretRef):
         table = document["$defs"][record.__name__]
         assert set(table["properties"]) == set(fields(record))
         assert table["additionalProperties"] is False
@@ -139,6 +148,16 @@ LAB = '[clusters.lab]\nnodes = ["a"]\n'
         "[launchers.x]\nmonitor_interval = 0.0",
         "[launchers.x]\nrdzv_conf = { read_timeout = 1 }",
         "[launchers.x]\nrdzv_conf = { is_host = 1 }",
+        '[launchers.x]\non_stall = "restart"',
+        '[launchers.x]\non_stall = "kill"',
+        "[launchers.x]\nrank_heartbeat_timeout = 0",
+        '[launchers.x]\nkind = "ft"\nrank_section_timeouts = { a = 1 }',
+        '[launchers.x]\nkind = "ft"\nrank_section_timeouts = { a = 0 }',
+        '[launchers.x]\nkind = "ft"\nrank_termination_signal = "kill"',
+        '[rules.r]\npattern = "x"\ncause = "y"',
+        '[rules.r]\npattern = "x"\ncause = ""',
+        '[jobs.j]\nscript = "x"\nmetrics = { loss = "(x)" }',
+        '[jobs.j]\nscript = "x"\nmetrics = { loss = "" }',
         '[jobs.j]\nscript = "x"\nnodes = 1',
         '[jobs.j]\nscript = "x"\nnodes = "1:1"',
         '[jobs.j]\nscript = "x"\nnodes = 0',
@@ -167,7 +186,7 @@ def test_the_example_loads_without_a_problem(tmp_path: Path) -> None:
     assert set(config.jobs) == {"llama", "elastic", "clean-scratch"}
 
 
-@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile, NodeSpec, SecretRef])
+@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile, Rule, NodeSpec, SecretRef])
 def test_the_example_shows_every_key(record: type) -> None:
     text = EXAMPLE.read_text()
     section = next((name for name, known in SECTIONS.items() if known is record), None)
@@ -192,11 +211,11 @@ def test_the_reference_page_has_every_key_and_no_other(record: type) -> None:
     assert set(rows(record)) == set(fields(record))
 
 
-@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile, NodeSpec])
+@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile, Rule, NodeSpec])
 def test_the_reference_page_gives_the_defaults_of_the_types(record: type) -> None:
     for key, (_, default, _) in rows(record).items():
         field = fields(record)[key]
-        if (record, key) in ((Cluster, "nodes"), (NodeSpec, "host"), (NodeSpec, "name")):
+        if (record, key) in REQUIRED:
             continue
         value = field.default
         if value is msgspec.NODEFAULT:
@@ -227,7 +246,7 @@ def test_the_toml_on_the_reference_page_is_valid(tmp_path: Path) -> None:
 
 
 def test_every_field_of_the_types_has_a_docstring() -> None:
-    for record in (Cluster, Launcher, JobProfile, NodeSpec):
+    for record in (Cluster, Launcher, JobProfile, Rule, NodeSpec):
         assert set(descriptions(record)) == set(record.__struct_fields__)
 
 

@@ -1,11 +1,11 @@
 """Starts one rank: `worker.py script.py args…` or `worker.py -m module args…`, instead of `python`.
 
 torchrun runs this file where it would have run the user's script. It ties the rank's life to the
-launcher process, makes SIGUSR1 write every thread's stack to the rank's stderr, and leaves what
-ended the rank (exception or exit code, with a precise time) in the file that torch names; then
-the script runs as `python script.py` would run it: same `__main__`, `sys.argv`, `sys.path`,
-traceback and exit code. It imports nothing of cockpit and nothing of torch, so that whatever the
-user calls `cockpit` or `torch` stays the user's.
+launcher process, has it beat (`instrument`, where that is asked for), and leaves what ended the
+rank (exception or exit code, with a precise time) in the file that torch names; then the script
+runs as `python script.py` would run it: same `__main__`, `sys.argv`, `sys.path`, traceback and
+exit code. It imports nothing of cockpit and nothing of torch, so that whatever the user calls
+`cockpit` or `torch` stays the user's.
 """
 
 from __future__ import annotations
@@ -17,16 +17,23 @@ import sys
 import time
 from importlib import machinery
 from types import ModuleType, TracebackType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # The same words as in `cockpit.protocol.layout`, which is not imported here (see above).
 LAUNCHER_PID_ENV = "COCKPIT_LAUNCHER_PID"
+SLOTS_ENV = "COCKPIT_SLOTS"
 ERROR_FILE_ENV = "TORCHELASTIC_ERROR_FILE"
 
 MAX_MESSAGE = 1000
 """Characters of the one line that says what went wrong."""
 MAX_TEXT = 64 * 1024
 """Characters of an exception's text, and of its traceback, that are kept in the error file."""
+
+ENDED = 8
+"""Flag of `slot`: the script came to its end."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -38,7 +45,7 @@ def main() -> None:
         say("usage: worker.py SCRIPT [ARGS…] | worker.py -m MODULE [ARGS…]")
         sys.exit(2)
     die_with_launcher()
-    dump_stacks_on_signal()
+    slot = instrument()
     rank = os.getpid()
     try:
         if arguments[0] == "-m":
@@ -49,8 +56,12 @@ def main() -> None:
         # A child that the script forked unwinds through here as well; it is not the rank.
         if os.getpid() == rank:
             leave_record(error)
+        if slot is not None and isinstance(error, SystemExit) and exit_status(error.code) == 0:
+            slot.add_flags(ENDED)
         hide_own_frames(error)
         raise
+    if slot is not None:
+        slot.add_flags(ENDED)
 
 
 def die_with_launcher() -> None:
@@ -67,11 +78,20 @@ def die_with_launcher() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dump_stacks_on_signal() -> None:
-    """SIGUSR1 writes the stacks of all threads to descriptor 2, even while the GIL is held."""
-    import faulthandler
-
-    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True, chain=False)
+def instrument() -> Any:
+    """The rank's heartbeat slot, or None: not wanted, or not to be had, which is said."""
+    if SLOTS_ENV not in os.environ:
+        return None
+    name = "_cockpit_instrument"
+    path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "instrument.py")
+    module = ModuleType(name)
+    module.__file__ = path
+    try:
+        machinery.SourceFileLoader(name, path).exec_module(module)
+        return module.instrument()
+    except Exception as problem:  # noqa: BLE001 - a rank without beats trains as well
+        say(f"cockpit: no heartbeats: {problem!r}")
+        return None
 
 
 def run_script(arguments: list[str]) -> None:

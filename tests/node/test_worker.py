@@ -14,7 +14,7 @@ import pytest
 
 from cockpit.node import worker
 from cockpit.protocol import layout
-from tests.node.torchrun_nodes import make_runtime, until
+from tests.node.torchrun_nodes import make_runtime
 
 DUMP = '''"""The script's docstring."""
 import json, sys
@@ -286,34 +286,6 @@ def test_the_failure_of_a_forked_child_is_not_the_ranks(bench: Bench) -> None:
     assert ours.returncode == 0
     assert "RuntimeError: only the child" in ours.stderr
     assert not bench.error_file.exists()
-
-
-def test_sigusr1_writes_all_stacks_and_the_rank_goes_on(bench: Bench) -> None:
-    bench.write(
-        "busy.py",
-        "import threading, time\n"
-        "def in_thread(): time.sleep(60)\n"
-        "threading.Thread(target=in_thread, daemon=True).start()\n"
-        "print('ready', flush=True)\n"
-        "input()\n"
-        "print('went on')\n",
-    )
-    argv = [sys.executable, str(bench.worker), "busy.py"]
-    log = bench.folder / "busy.err"
-    with (
-        open(log, "wb") as err,
-        subprocess.Popen(
-            argv, cwd=bench.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err
-        ) as rank,
-    ):
-        assert rank.stdout is not None
-        assert rank.stdout.readline() == b"ready\n"
-        rank.send_signal(signal.SIGUSR1)
-        until(lambda: log.read_text().count("most recent call first") == 2, "two stacks", 30)
-        out, _ = rank.communicate(b"\n", timeout=30)
-    assert (out, rank.returncode) == (b"went on\n", 0)
-    assert "in in_thread" in log.read_text()
-    assert "busy.py" in log.read_text()
 
 
 def test_a_rank_whose_launcher_has_died_before_ends_by_itself(bench: Bench) -> None:

@@ -1,8 +1,9 @@
-"""Takes torchrun's place: `PYTHON -u …/cockpit/node/elastic.py TORCHRUN_ARGUMENTS…`.
+"""Takes torchrun's place: `PYTHON -u …/cockpit/node/elastic.py [--ft] ARGUMENTS…`.
 
 Started by path in the job's own Python, so all it does is to make the runtime's package
 importable without getting in the way of anybody else's modules, and to hand over to
-`cockpit.node.launcher`, which runs torchrun's own main() with its agent instrumented.
+`cockpit.node.launcher`, which runs torchrun's own main(), or with `--ft` in front ft_launcher's,
+with its agent instrumented.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ def main() -> None:
 
     sys.path.remove(runtime)
     sys.path.append(runtime)
-    launcher.main(sys.argv[1:])
+    if sys.argv[1:2] != ["--ft"]:
+        launcher.main(sys.argv[1:])
+        return
+    from cockpit.node.ft import FtLauncher
+
+    launcher.main(sys.argv[2:], FtLauncher())
 
 
 if __name__ == "__main__":

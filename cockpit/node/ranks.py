@@ -14,16 +14,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from cockpit.node.lastwords import last_words
+
 _MESSAGE = 1000
 
 
 class Rank(NamedTuple):
-    """One process of a generation. `error_file`: where it leaves its record, "" if nowhere."""
+    """One process of a generation.
+
+    `error_file`: where it leaves its record; `out`, `err`: its logs; "" if nowhere.
+    """
 
     rank: int
     local_rank: int
     pid: int
     error_file: str = ""
+    out: str = ""
+    err: str = ""
 
 
 class Death(NamedTuple):
@@ -42,6 +49,7 @@ class Deaths:
         self._oom_evidence = oom_evidence
         self._seen: dict[int, Death] = {}
         self._reported = False
+        self._told: set[int] = set()
 
     def look(self) -> None:
         """Note which ranks are dead by now. To be called before torch ends the others."""
@@ -60,15 +68,18 @@ class Deaths:
                 self._seen[rank.pid] = Death(now, status)
 
     def failures(self, reported: Mapping[int, int]) -> list[dict[str, Any]]:
-        """The failures of this generation as journal records, first one first.
+        """The failures of this generation that were not told before, first one first.
 
-        `reported`: exit code (or minus signal) by global rank, as torch has it once it ended the
-        others. A rank that torch ended is no failure, unless it had left a record before.
+        They are journal records. `reported`: exit code (or minus signal) by global rank, as torch
+        has it; once it ended the others, of all. A rank that torch ended is no failure, unless it
+        had left a record before.
         """
         self._reported = True
         now = time.time()
         found, ended = [], []
         for rank in self.ranks:
+            if rank.pid in self._told:
+                continue
             death = self._seen.get(rank.pid)
             status = death.status if death is not None else None
             if status is None:
@@ -89,11 +100,15 @@ class Deaths:
                 failure["evidence"] = self._oom_evidence(rank.pid)
                 failure["oom"] = bool(failure["evidence"])
             found.append(failure)
-        return sorted(found or ended, key=lambda failure: float(failure["at"]))
+        new = found or (ended if not self._told else [])
+        self._told.update(failure["pid"] for failure in new)
+        return sorted(new, key=lambda failure: float(failure["at"]))
 
-    def unreported(self) -> list[dict[str, Any]]:
-        """Failures that torch has not reported, nor will: it stops the group for another reason."""
-        return [] if self._reported else self.failures({})
+    def unreported(self, codes: Mapping[int, int]) -> list[dict[str, Any]]:
+        """Failures while torch has reported none: it is about to, or stops the group for another
+        reason. `codes`: exit code (or minus signal) by global rank of those it has reaped.
+        """
+        return [] if self._reported else self.failures(codes)
 
 
 def describe(rank: Rank, status: int, at: float, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,6 +135,7 @@ def describe(rank: Rank, status: int, at: float, record: Mapping[str, Any]) -> d
         "exception": exception,
         "oom": False,
         "evidence": "",
+        "tail": last_words(rank.err, rank.out),
     }
 
 

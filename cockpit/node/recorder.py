@@ -82,6 +82,8 @@ class Recorder:
                 worker.local_rank,
                 pids[worker.local_rank],
                 context.error_files.get(worker.local_rank, ""),
+                context.stdouts[worker.local_rank],
+                context.stderrs[worker.local_rank],
             )
             for worker in group.workers
         ]
@@ -110,23 +112,40 @@ class Recorder:
         )
 
     def look(self) -> None:
-        """To be called right before torch ends the ranks that are left."""
+        """Note which ranks are dead. To be called before torch ends those that are left."""
         self._deaths.look()
+
+    def close_begins(self, agent: Any) -> None:
+        """Torch is about to end the ranks that are left, which may take as long as their grace.
+
+        Who failed is told now.
+        """
+        self.look()
+        handlers = getattr(agent._pcontext, "subprocess_handlers", None) or {}
+        codes = {local_rank: handler.proc.returncode for local_rank, handler in handlers.items()}
+        reaped = {
+            rank.rank: codes[rank.local_rank]
+            for rank in self._deaths.ranks
+            if codes.get(rank.local_rank) is not None
+        }
+        unreported = self._deaths.unreported(reaped)
+        if unreported:
+            self._state = _FAILED
+            self._group(agent, _FAILED, unreported)
 
     def polled(self, agent: Any, result: Any) -> None:
         state = str(result.state.value)
-        if state in (_HEALTHY, self._state):
+        if state == _HEALTHY:
             return
-        self._state = state
         reported = {rank: failure.exitcode for rank, failure in result.failures.items()}
-        self._group(agent, state, self._deaths.failures(reported))
+        failures = self._deaths.failures(reported)
+        if failures or state != self._state:
+            self._state = state
+            self._group(agent, state, failures)
 
     def stop_begins(self, agent: Any) -> None:
-        self._deaths.look()
-        # A rank that died between torch's look at it and a restart for another reason.
-        unreported = self._deaths.unreported()
-        if unreported:
-            self._group(agent, _FAILED, unreported)
+        # A rank may have died between torch's look at it and a restart for another reason.
+        self.close_begins(agent)
         self._journal.write("stopping", generation=self._generation)
 
     def stopped(self, took: float) -> None:
@@ -144,10 +163,8 @@ class Recorder:
     def _number(self, agent: Any) -> None:
         """The rendezvous round where there is one, else the next number; never one used before."""
         self._numbered = True
-        handler = getattr(agent, "_rdzv_handler", None)
-        state = getattr(getattr(handler, "_state_holder", None), "state", None)
-        number = getattr(state, "round", None)
-        if not isinstance(number, int) or number <= self._generation:
+        number = rendezvous_round(agent)
+        if number is None or number <= self._generation:
             number = self._generation + 1
         while _is_used(os.path.join(self._attempt_dir, layout.LOGS, str(number))):
             number += 1
@@ -155,6 +172,14 @@ class Recorder:
 
     def _relative(self, path: str) -> str:
         return os.path.relpath(path, self._attempt_dir) if path else ""
+
+
+def rendezvous_round(agent: Any) -> int | None:
+    """The round that formed last, equal on all nodes; None where the backend counts none."""
+    handler = getattr(agent, "_rdzv_handler", None)
+    state = getattr(getattr(handler, "_state_holder", None), "state", None)
+    number = getattr(state, "round", None)
+    return number if isinstance(number, int) else None
 
 
 def process(pid: int) -> dict[str, Any]:

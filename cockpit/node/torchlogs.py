@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from typing import Any
 
 from cockpit.node.hooks import Guard
@@ -27,13 +28,16 @@ def install(run: Any, recorder: Recorder, guard: Guard) -> None:
         guard.missing("torch.distributed.run._get_logs_specs_class")
         return
     with guard("logs"):
-        ours = make(recorder, guard)
+        # A program made from torchrun may have a copy of this module.
+        ours = make(recorder, guard, sys.modules[run.LogsSpecs.__module__])
         run._get_logs_specs_class = lambda name: original(name) if name else ours
 
 
-def make(recorder: Recorder, guard: Guard) -> type[Any]:
-    """A LogsSpecs that follows the generations of `recorder`."""
-    from torch.distributed.elastic.multiprocessing import api
+def make(recorder: Recorder, guard: Guard, api: Any) -> type[Any]:
+    """A LogsSpecs that follows the generations of `recorder`.
+
+    `api`: torch.distributed.elastic.multiprocessing.api.
+    """
 
     class RankLogs(api.LogsSpecs):  # type: ignore[misc]  # torch is not typed here
         @property

@@ -39,8 +39,20 @@ class Result:
     failures: dict[int, Any] = dataclasses.field(default_factory=dict)
 
 
+RunResult = Result
+"""torch has this and the next beside the base class of its agent."""
+
+
+class WorkerState:
+    UNHEALTHY = types.SimpleNamespace(value="UNHEALTHY")
+
+
+class SimpleElasticAgent:
+    pass
+
+
 def make_agent() -> type[Any]:
-    class LocalElasticAgent:
+    class LocalElasticAgent(SimpleElasticAgent):
         def __init__(self, rounds: list[int] | None = None) -> None:
             self._remaining_restarts = 3
             self._pcontext: Context | None = None
@@ -222,3 +234,18 @@ def test_ranks_are_waited_for_as_long_as_shutdown_timeout_says(
     agent._pcontext.close()
     agent._pcontext.close("SIGTERM", 2)
     assert agent._pcontext.closed_with == [expected, 2]
+
+
+def test_without_torchs_results_requests_stay_unanswered_and_all_else_works(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = make_agent.__module__
+    monkeypatch.delitem(globals(), "RunResult")
+    bench.install()
+    agent = bench.agent_class(rounds=[0])
+    agent._rendezvous(GROUP)
+    agent._start_workers(GROUP)
+    assert agent._monitor_workers(GROUP).state.value == "HEALTHY"
+    assert [e["name"] for e in bench.events("hook_missing")] == [f"{module}.RunResult"]
+    assert [e["generation"] for e in bench.events("generation")] == [0]
+    assert not bench.events("hook_error")

@@ -117,8 +117,8 @@ def test_what_torch_did_not_report_is_told_once(group: Group) -> None:
     deaths = group.start("raise SystemExit(3)", SLEEP)
     group.until_gone(0)
     deaths.look()
-    assert [f["exit_code"] for f in deaths.unreported()] == [3]
-    assert deaths.unreported() == []
+    assert [f["exit_code"] for f in deaths.unreported({})] == [3]
+    assert deaths.unreported({}) == []
 
 
 def test_whole_seconds_of_torchs_own_record_never_make_a_victim_the_first() -> None:

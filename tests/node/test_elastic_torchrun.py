@@ -122,6 +122,31 @@ def test_a_killed_rank_restarts_the_group_and_every_generations_log_stays(
                 assert ("sum 4" in text) == (event["generation"] == 1)
 
 
+SLOW_END = """
+import os, signal, sys, time
+if os.environ["RANK"] == "1":
+    print("the last words", file=sys.stderr, flush=True)
+    os._exit(3)
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(4), sys.exit(0)))
+time.sleep(120)
+"""
+
+
+def test_who_failed_is_told_before_the_other_ranks_have_ended_and_with_its_last_words(
+    tmp_path: pathlib.Path, runtime: pathlib.Path, script: pathlib.Path
+) -> None:
+    script.write_text(SLOW_END)
+    with launched(request(script, **ONE_NODE), runtime, tmp_path) as nodes:
+        until(lambda: nodes[0].events("group"), "a failure in the journal")
+        assert not nodes[0].events("stopping")
+        assert not is_gone(nodes[0].pids(0)[0])
+        assert nodes[0].wait() == 1
+    (group,) = nodes[0].events("group")
+    (failure,) = group["failures"]
+    assert (group["state"], failure["rank"], failure["exit_code"]) == ("FAILED", 1, 3)
+    assert failure["tail"] == ["the last words"]
+
+
 def test_a_node_that_joins_late_makes_a_new_generation_and_no_log_is_lost(
     tmp_path: pathlib.Path, runtime: pathlib.Path, script: pathlib.Path
 ) -> None:

@@ -28,6 +28,7 @@ from cockpit.protocol import layout, macros
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT = 100.0
 JOB = "0123456789ab"
+SLOTS = "slots"
 
 
 def make_runtime(folder: pathlib.Path) -> pathlib.Path:
@@ -99,8 +100,11 @@ class Nodes(list[Node]):
         runtime: pathlib.Path,
         folder: pathlib.Path,
         environ: Mapping[str, str],
+        *,
+        slots: bool = False,
     ) -> None:
         super().__init__()
+        self._slots = slots
         self._wanted = wanted
         self._plan = registry.plan(wanted)
         self._runtime = runtime
@@ -127,6 +131,8 @@ class Nodes(list[Node]):
             "job": JOB,
             "attempt": "0",
         }
+        for name, text in self._plan.files.items():
+            (attempt_dir / name).write_text(macros.substitute(text, values))
         env = {
             **os.environ,
             **self._plan.env,
@@ -135,6 +141,9 @@ class Nodes(list[Node]):
             layout.ATTEMPT_DIR_ENV: str(attempt_dir),
             **self._environ,
         }
+        if self._slots:
+            (attempt_dir / SLOTS).mkdir()
+            env[layout.SLOTS_ENV] = str(attempt_dir / SLOTS)
         argv = [macros.substitute(item, values) for item in self._plan.argv]
         node = Node(start(argv, env, attempt_dir, self._folder), attempt_dir)
         self.append(node)
@@ -149,9 +158,13 @@ def launched(
     *,
     environ: Mapping[str, str] | None = None,
     first: int | None = None,
+    slots: bool = False,
 ) -> Iterator[Nodes]:
-    """The plan of `wanted` running on `first`, else all, of its nodes; all are ended afterwards."""
-    nodes = Nodes(wanted, runtime, folder, environ or {})
+    """The plan of `wanted` running on `first`, else all, of its nodes; all are ended afterwards.
+
+    With `slots` the ranks beat, into SLOTS below each node's folder.
+    """
+    nodes = Nodes(wanted, runtime, folder, environ or {}, slots=slots)
     try:
         for _ in range(wanted.max_nodes if first is None else first):
             nodes.join()

@@ -17,10 +17,11 @@ help: ## show this list
 venv: $(STAMP) ## set up .venv with everything that is needed
 
 # Made anew only when what shall be installed has changed.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt scripts/install-nvrx.sh
 	@PYTHON='$(PYTHON)' sh scripts/make-venv.sh $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e '.[torch]'
+	@sh scripts/install-nvrx.sh $(BIN)/python
 	@touch $@
 
 demo: $(STAMP) ## two virtual nodes on this machine, a real distributed training, the screen

@@ -2,38 +2,32 @@
 
 Host and GPUs are read by two probes, each in its own thread, shared by all subscriptions. A probe
 that does not answer in time is left out of the sample and named there, so a wedged driver or file
-server stops neither the other figures nor anything else.
+server stops neither the other figures nor anything else; its last figures are not told again.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from cockpit.node.arguments import Arguments
 from cockpit.node.gpus import make_source
 from cockpit.node.gpusample import GpuSample, GpuSource
-from cockpit.node.host import Host
+from cockpit.node.gpuusers import user_name
+from cockpit.node.host import FIGURES, Host
 from cockpit.node.loop import Timer
 from cockpit.node.streams import Services, Stream
 from cockpit.node.workers import Probe
 
-DEFAULT_INTERVAL = 2.0
+DEFAULT_INTERVAL = 1.0
 LEAST_INTERVAL = 0.1
 DEADLINE = 2.0
 """Seconds that a sample waits for its figures; less where the interval is shorter."""
+FIRST_DEADLINE = 4.0
+"""Seconds that the first sample waits: a driver that sleeps takes its time to wake up."""
 
 Json = dict[str, Any]
-_NO_FIGURES = (
-    "cpus",
-    "load1",
-    "cpu_percent",
-    "memory_used",
-    "memory_total",
-    "disk_free",
-    "disk_total",
-    "uptime",
-)
 
 
 class Sensors:
@@ -72,6 +66,8 @@ class Telemetry(Stream):
         self._readings = [(sensors.host, _Reading()), (sensors.gpus, _Reading())]
         self._next = time.monotonic()
         self._deadline: Timer | None = None
+        self._first = True
+        self._user = user_name(os.getuid())
 
     def start(self) -> None:
         self.reply({})
@@ -81,14 +77,15 @@ class Telemetry(Stream):
         now = time.monotonic()
         self._next = max(self._next + self._interval, now + self._interval / 2)
         self.later(self._next - now, self._tick)
-        if self.services.connection.congested:
+        if self._deadline is not None or self.services.connection.congested:
             return
         for probe, reading in self._readings:
             reading.fresh = False
             if reading.asked is None:
                 reading.asked = now
                 probe.ask(self.guarded(self._receiver(reading)))
-        self._deadline = self.later(min(DEADLINE, self._interval * 0.8), self._emit)
+        patience = FIRST_DEADLINE if self._first else min(DEADLINE, self._interval * 0.8)
+        self._deadline = self.later(patience, self._emit)
 
     def _receiver(self, reading: _Reading) -> Any:
         def receive(value: Any, error: Exception | None) -> None:
@@ -104,16 +101,32 @@ class Telemetry(Stream):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        self._first = False
+        now = time.monotonic()
         host, gpus = (reading for _, reading in self._readings)
-        sample: Json = {"at": time.time(), "mono": time.monotonic(), "simulated": False}
         usable = host.fresh and host.error is None
-        sample["host"] = host.value if usable else dict.fromkeys(_NO_FIGURES)
-        sample["gpus"] = []
+        sample: Json = {
+            "at": time.time(),
+            "mono": now,
+            "user": self._user,
+            "simulated": False,
+            "host": host.value if usable else dict.fromkeys(FIGURES),
+            "gpus": [],
+            "gpu_error": "",
+            "gpu_stalled": None,
+            "driver": "",
+            "cuda": "",
+        }
         if not gpus.fresh:
-            waited = time.monotonic() - (gpus.asked or time.monotonic())
-            sample["gpu_error"] = f"the GPU driver has not answered for {waited:.0f} s"
+            waited = now - (gpus.asked or now)
+            sample["gpu_stalled"] = round(waited, 1)
+            sample["gpu_error"] = (
+                f"telemetry stalled for {waited:.0f} s: the GPU driver does not answer"
+            )
         elif gpus.error is not None:
             sample["gpu_error"] = f"{type(gpus.error).__name__}: {gpus.error}"
         else:
-            (sample["gpus"], sample["gpu_error"]), sample["simulated"] = gpus.value
+            found, sample["simulated"] = gpus.value
+            sample["gpus"], sample["gpu_error"] = found.gpus, found.error
+            sample["driver"], sample["cuda"] = found.driver, found.cuda
         self.event(sample)

@@ -20,7 +20,7 @@ from cockpit.node import durable
 from cockpit.node.failures import RequestFailedError
 from cockpit.protocol import layout
 
-WORDS = ("go", "withdraw", "cancel")
+WORDS = ("go", "withdraw", "cancel", "restart")
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SUFFIX = ".json"
@@ -34,13 +34,17 @@ changes within one tick of the file system's clock look like one."""
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What somebody wants of a supervisor. `grace` in seconds, None is the job's own."""
+    """What somebody wants of a supervisor. `grace` in seconds, None is the job's own.
+
+    `cost`: whether a restart of the ranks counts against `max_restarts`.
+    """
 
     id: str
     do: str
     by: str
     reason: str = ""
     grace: float | None = None
+    cost: bool = False
 
 
 def parse(value: Mapping[str, Any]) -> Command:
@@ -54,12 +58,16 @@ def parse(value: Mapping[str, Any]) -> Command:
         number = isinstance(grace, (int, float)) and not isinstance(grace, bool)
         if not number or not math.isfinite(grace) or grace < 0:
             raise RequestFailedError("invalid", f"{grace!r} is no number of seconds to wait")
+    cost = value.get("cost")
+    if cost is not None and not isinstance(cost, bool):
+        raise RequestFailedError("invalid", f"cost is true or false, not {cost!r}")
     return Command(
         id=command_id,
         do=str(do),
         by=str(value.get("by", "")),
         reason=str(value.get("reason") or ""),
         grace=None if grace is None else float(grace),
+        cost=bool(cost),
     )
 
 

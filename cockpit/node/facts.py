@@ -10,11 +10,10 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 from typing import Any, NamedTuple
 
-from cockpit.node import gpus, host
+from cockpit.node import gpulook, gpus, host
 from cockpit.node.arguments import Arguments
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.statedir import Node
@@ -22,26 +21,34 @@ from cockpit.node.statedir import Node
 DEFAULT_PYTHON = "python3"
 PYTHON_TIMEOUT = 30.0
 """Seconds; a first start from a loaded network file system is slow."""
-GPU_TIMEOUT = 5.0
 REMEMBER = 10.0
 PYTHON_HINT = "set `python` of this cluster in cockpit.toml to the Python of your environment"
 
-_QUESTION = """
-import json, sys
-version = ""
-try:
-    from importlib import metadata
-    version = metadata.version("torch")
-except Exception:
+_QUESTION = r"""
+import importlib.util, json, os, re, sys
+from importlib import metadata
+def version(name):
     try:
-        import importlib.util, os, re
-        spec = importlib.util.find_spec("torch")
-        with open(os.path.join(os.path.dirname(spec.origin), "version.py")) as file:
-            version = re.search("__version__ *= *['\\"]([^'\\"]+)", file.read()).group(1)
+        return metadata.version(name) or ""
     except Exception:
-        pass
-print("\\n" + json.dumps(["%d.%d.%d" % sys.version_info[:3], version or ""]))
+        return ""
+found = {"python": "%d.%d.%d" % sys.version_info[:3], "torch": version("torch"), "cuda": "",
+         "nccl": "", "nvrx": version("nvidia-resiliency-ext")}
+try:
+    spec = importlib.util.find_spec("torch")
+    with open(os.path.join(os.path.dirname(spec.origin), "version.py")) as file:
+        text = file.read()
+    for key, name in (("torch", "__version__"), ("cuda", "cuda")):
+        said = re.search("(?m)^" + name + r"\b[^=\n]*= *['\"]([^'\"]+)", text)
+        found[key] = found[key] or (said.group(1) if said else "")
+except Exception:
+    pass
+if found["cuda"]:
+    names = ["nvidia-nccl-cu%d" % number for number in (13, 12, 11)]
+    found["nccl"] = next(filter(None, map(version, names)), "")
+print("\n" + json.dumps(found))
 """
+"""Looks into the files of torch; an import would take seconds."""
 
 
 class Python(NamedTuple):
@@ -54,6 +61,11 @@ class Python(NamedTuple):
     path: str
     version: str = ""
     torch: str = ""
+    nvrx: str = ""
+    cuda: str = ""
+    """What torch was built for, "" for a torch without CUDA."""
+    nccl: str = ""
+    """Of the package that torch brings along, "" where it is not one of its own."""
     problem: str = ""
 
 
@@ -76,6 +88,7 @@ def gather(node: Node, arguments: Arguments) -> dict[str, Any]:
         "cpus": host.cpu_count(),
         "disk_free": status.f_bavail * status.f_frsize,
         "simulated": simulated,
+        "nvrx": python.nvrx,
     }
 
 
@@ -111,14 +124,21 @@ def _ask(path: str, node: str) -> Python:
     except OSError as error:
         return Python(path, problem=f"{path} on {node} cannot be run: {error.strerror}")
     try:
-        version, torch = json.loads(answer.stdout.split(b"\n")[-2])
-    except (IndexError, ValueError):
+        found = json.loads(answer.stdout.split(b"\n")[-2])
+        return Python(
+            path,
+            version=str(found["python"]),
+            torch=str(found["torch"]),
+            nvrx=str(found["nvrx"]),
+            cuda=str(found["cuda"]),
+            nccl=str(found["nccl"]),
+        )
+    except (IndexError, KeyError, TypeError, ValueError):
         last = answer.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         said = f" and says: {last}" if last else ""
         return Python(
             path, problem=f"{path} on {node} is no usable Python (exit {answer.returncode}){said}"
         )
-    return Python(path, str(version), str(torch))
 
 
 def _locate(wanted: str) -> str:
@@ -131,13 +151,7 @@ def _locate(wanted: str) -> str:
 
 def _count_gpus(state_dir: str) -> tuple[int, bool]:
     """(GPUs, simulated). A driver that hangs is believed what it announced when it was loaded."""
-    answers: list[tuple[int, bool]] = []
-
-    def ask() -> None:
-        source = gpus.make_source(state_dir)
-        answers.append((len(source.sample().gpus), source.simulated))
-
-    thread = threading.Thread(target=ask, name="count-gpus", daemon=True)
-    thread.start()
-    thread.join(GPU_TIMEOUT)
-    return answers[0] if answers else (gpus.count_from_driver(), False)
+    seen = gpulook.look(state_dir)
+    if seen.sample is None:
+        return gpus.count_from_driver(), False
+    return len(seen.sample.gpus), seen.simulated

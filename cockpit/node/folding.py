@@ -10,6 +10,7 @@ import dataclasses
 import signal
 from collections.abc import Iterable, Mapping
 
+from cockpit.node.generations import ON_STALL
 from cockpit.protocol import records
 from cockpit.protocol.events import Event
 from cockpit.protocol.records import ProcessId
@@ -24,6 +25,22 @@ class Exit:
 
 
 UNKNOWN_EXIT = Exit(None, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class PastStall:
+    """A stall that was declared and from which nobody saw the ranks recover."""
+
+    generation: int
+    action: str
+    message: str
+    mono: float
+    limits: Mapping[int, float]
+    """Local rank -> seconds that it might have been silent."""
+    acted: bool = False
+    """Whether its restart has been asked for."""
+    stacks: bool = False
+    """Whether stacks were kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +64,10 @@ class Past:
     gaps: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Path of a log -> end of its head that was dropped."""
     swept: int = 0
+    stall: PastStall | None = None
+    stalls: int = 0
+    """How many were declared."""
+    stall_restarts: int = 0
 
 
 def past(events: Iterable[Event]) -> Past:
@@ -54,7 +75,7 @@ def past(events: Iterable[Event]) -> Past:
     state = Past()
     for event in events:
         kind = event["kind"]
-        if "command" in event:
+        if event.get("command"):
             state = dataclasses.replace(state, commands=state.commands | {event["command"]})
         if kind == "started":
             state = dataclasses.replace(state, process=records.process_id(event["process"]))
@@ -75,7 +96,30 @@ def past(events: Iterable[Event]) -> Past:
             state = dataclasses.replace(state, gaps={**state.gaps, event["path"]: end})
         elif kind == "swept":
             state = dataclasses.replace(state, swept=state.swept + len(event["processes"]))
+        else:
+            state = _past_stall(state, kind, event)
     return state
+
+
+def _past_stall(state: Past, kind: str, event: Event) -> Past:
+    stall = state.stall
+    if kind == "stalled":
+        limits = {rank["local_rank"]: rank["limit"] for rank in event["ranks"]}
+        if stall is not None and stall.generation == event["generation"]:
+            limits = {**stall.limits, **limits}
+        stall = PastStall(
+            event["generation"], event["action"], event["message"], event["mono"], limits
+        )
+        return dataclasses.replace(state, stall=stall, stalls=state.stalls + 1)
+    if kind == "restart" and event["by"] == ON_STALL:
+        state = dataclasses.replace(state, stall_restarts=state.stall_restarts + 1)
+        if stall is not None:
+            stall = dataclasses.replace(stall, acted=True)
+    elif kind == "stacks" and stall is not None and event["generation"] == stall.generation:
+        stall = dataclasses.replace(stall, stacks=True)
+    elif kind == "recovered":
+        stall = None
+    return dataclasses.replace(state, stall=stall)
 
 
 def launcher_process(launcher_events: Iterable[Event]) -> ProcessId | None:

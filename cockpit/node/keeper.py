@@ -1,8 +1,9 @@
 """Carries one attempt from its claim to `ended`: the supervisor's one loop.
 
 Waits for `go`, starts the launcher process, indexes logs, obeys commands, and clears the attempt's
-processes away at its end; or resumes all that where a dead supervisor stopped. What happens is
-told in the journal and nowhere else. Never signals a process that it cannot identify.
+processes away at its end; or resumes all that where a dead supervisor stopped. What the ranks do
+meanwhile is `insight`'s business. What happens is told in the journal and nowhere else. Never
+signals a process that it cannot identify.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from collections.abc import Mapping
 from cockpit.node import commands, folding, journal, launching, processes, sweep
 from cockpit.node.claims import Place
 from cockpit.node.commands import Command
+from cockpit.node.ending import Ending
 from cockpit.node.folding import UNKNOWN_EXIT, Exit, Past
+from cockpit.node.insight import Insight
 from cockpit.node.logindex import LogIndexer
 from cockpit.node.oom import OomWatch
 from cockpit.node.watching import Bell, Child, Found, Launcher
@@ -28,6 +31,7 @@ LEFTOVER_GRACE = 2.0
 """Seconds that ranks get to end by themselves once the launcher process has ended."""
 
 _TICK = 0.05
+_IDLE_TICK = 0.1
 _GO_TICK = 0.01
 _RETRY = 1.0
 _SEARCH = 0.5
@@ -37,7 +41,10 @@ BY = "supervisor"
 
 
 class Keeper:
-    """One attempt in the hands of this process. `grace` in seconds, `log_limit` in bytes."""
+    """One attempt in the hands of this process. `grace` in seconds, `log_limit` in bytes.
+
+    `finished_flag`: of a running attempt, the absolute path of the flag, "" for none.
+    """
 
     def __init__(
         self,
@@ -47,24 +54,27 @@ class Keeper:
         *,
         grace: float,
         log_limit: int,
+        insight: Insight,
         past: Past | None = None,
+        finished_flag: str = "",
     ) -> None:
         self._place = place
         self._events = events
         self._bell = bell
         self._grace = grace
+        self._insight = insight
+        self._flag = finished_flag
         self._past = past if past is not None else Past()
         self._inbox = commands.Inbox(place.path, self._past.commands)
         self._queue: collections.deque[Command] = collections.deque()
+        self._complain = insight.complain
         self._indexer = LogIndexer(
             place.path, log_limit, self._past.gaps, self._tell_gap, self._complain
         )
-        self._complaints: set[str] = set()
+        self._ending = Ending(self._past, self._complain)
         self._launcher: Launcher | None = None
         self._oom: OomWatch | None = None
         self._exit: Exit | None = self._past.exit
-        self._deadline: float | None = self._past.deadline
-        self._cancelled = self._past.cancelled
 
     def start(
         self,
@@ -84,10 +94,13 @@ class Keeper:
             return self.withdraw(command.reason or "taken back before it started", command.by)
         self._events.write("go", command=command.id, by=command.by)
         try:
-            launch = launching.prepare(self._place, job, record, secrets, os.environ, runtime)
-            if launch.cleared:
-                names = ", ".join(launch.cleared)
-                self._complain(f"taken out of the environment, as torchrun would obey it: {names}")
+            slots = self._insight.prepare()
+            launch = launching.prepare(
+                self._place, job, record, secrets, os.environ, runtime, slots
+            )
+            self._warn_about(launch)
+            launching.write_files(self._place, launch)
+            self._flag = launch.finished_flag
             self._launch(launch, umask)
         except launching.StartFailedError as error:
             self._events.write("start_failed", message=error.message, hint=error.hint)
@@ -107,6 +120,7 @@ class Keeper:
         if process is None:
             return self.withdraw("its supervisor died before the start", BY)
         self._launcher = Found(process, self._place.file(layout.LAUNCHER_EVENTS))
+        self._insight.resume()
         return self._see_out()
 
     # Before the start
@@ -116,13 +130,23 @@ class Keeper:
         deadline = time.monotonic() + timeout
         while True:
             command = self._next_command()
-            if command is not None:
+            if command is not None and command.do != "restart":
                 return command
+            if command is not None:
+                self._refuse(command, "nothing has been started yet that could be restarted")
+                continue
             now = time.monotonic()
             if now >= deadline:
                 return None
             self._events.flush()
             self._bell.wait(min(_GO_TICK, deadline - now), [])
+
+    def _warn_about(self, launch: launching.Launch) -> None:
+        if launch.cleared:
+            names = ", ".join(launch.cleared)
+            self._complain(f"taken out of the environment, as torchrun would obey it: {names}")
+        if launch.finished_flag and os.path.lexists(launch.finished_flag):
+            self._complain(f"the finished flag is there before the start: {launch.finished_flag}")
 
     def _launch(self, launch: launching.Launch, umask: int) -> None:
         argv = [os.fsdecode(item) for item in launch.argv]
@@ -184,16 +208,20 @@ class Keeper:
         if self._exit is None:
             self._note_exit(launcher.ended(), by_sweep=True)
         ended = self._exit or UNKNOWN_EXIT
-        if self._cancelled:
+        if self._ending.cancelled:
             outcome, message = "cancelled", ""
         else:
             launcher_events = journal.read(self._place.file(layout.LAUNCHER_EVENTS))
             outcome, message = folding.judge(ended, launcher_events, self._evidence(ended))
+            if outcome != "succeeded":
+                message = self._ending.failure or message
+        if self._flag and os.path.exists(self._flag):
+            self._events.write("finished_flag", path=self._flag)
         self._end(outcome, message, ended, swept)
 
     def _watch(self, launcher: Launcher) -> None:
         while True:
-            impatient = self._tick(_TICK)
+            impatient = self._tick(_TICK if self._indexer.active else _IDLE_TICK)
             ended = launcher.ended()
             if ended is not None:
                 return self._note_exit(ended)
@@ -201,17 +229,22 @@ class Keeper:
                 return None
 
     def _tick(self, seconds: float) -> bool:
-        """Everything that is done again and again. True once a cancel's grace is over."""
-        fds = self._launcher.fds if self._launcher is not None and self._exit is None else []
-        self._bell.wait(seconds, fds)
+        """Everything that is done again and again. True once an ending's grace is over."""
+        launcher = self._launcher if self._exit is None else None
+        self._bell.wait(seconds, launcher.fds if launcher is not None else [])
         self._bell.reap()
-        self._indexer.tick(time.monotonic())
+        now = time.monotonic()
+        self._indexer.tick(now)
+        judge = launcher is not None and not self._ending.begun
+        verdict = self._insight.tick(now, judge)
+        if verdict is not None:
+            self._ending.fail(verdict, self._grace, now)
         self._events.flush()
         command = self._next_command()
         while command is not None:
             self._obey(command)
             command = self._next_command()
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        return self._ending.is_due(time.monotonic(), launcher)
 
     def _next_command(self) -> Command | None:
         try:
@@ -224,32 +257,24 @@ class Keeper:
         if command.do == "cancel":
             self._cancel(command)
         elif command.do == "withdraw":
-            self._events.write(
-                "note",
-                level="warn",
-                message="it was taken back after its start; only a cancel ends it now",
-                command=command.id,
-            )
+            self._refuse(command, "it was taken back after its start; only a cancel ends it now")
+        elif command.do == "restart" and (self._exit is not None or self._ending.begun):
+            self._refuse(command, "the ranks are not restarted: the attempt is ending")
+        elif command.do == "restart":
+            self._insight.restart(command)
+
+    def _refuse(self, command: Command, message: str) -> None:
+        self._events.write("note", level="warn", message=message, command=command.id)
 
     def _cancel(self, command: Command) -> None:
         launcher = self._launcher
         assert launcher is not None
         grace = self._grace if command.grace is None else command.grace
-        first, deadline = self._deadline is None, time.monotonic() + grace
-        self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
         self._events.write(
             "cancel", command=command.id, by=command.by, reason=command.reason, grace=grace
         )
-        if self._exit is not None or launcher.ended() is not None:
-            return  # it was over already; what is left is cleared away in any case
-        self._cancelled = True
-        if first:
-            # torchrun dies in its handler on a third SIGTERM and orphans its ranks: one is all
-            # it ever gets.
-            try:
-                launcher.terminate()
-            except PermissionError:
-                self._complain("the launcher process may not be signalled by this user")
+        over = self._exit is not None or launcher.ended() is not None
+        self._ending.cancel(time.monotonic(), grace, None if over else launcher)
 
     # At the end
 
@@ -278,6 +303,7 @@ class Keeper:
         swept: sweep.Swept | None = None,
     ) -> None:
         swept = swept if swept is not None else sweep.Swept()
+        self._insight.finish()
         self._indexer.finish()
         self._events.write(
             "ended",
@@ -303,11 +329,6 @@ class Keeper:
 
     def _tell_gap(self, path: str, start: int, end: int) -> None:
         self._events.write("log_gap", path=path, start=start, end=end)
-
-    def _complain(self, message: str) -> None:
-        if message not in self._complaints:
-            self._complaints.add(message)
-            self._events.write("note", level="warn", message=message)
 
 
 def _open_log(place: Place, stream: str) -> int:

@@ -1,4 +1,4 @@
-"""Turning a plan into a running launcher process: argv, environment, execve.
+"""Turning a plan into a running launcher process: argv, environment, files, execve.
 
 Called by the supervisor after `go`. No shell is involved, and no value is decoded or quoted on
 its way: text becomes bytes by UTF-8 whatever the node's locale says. Never retries.
@@ -12,7 +12,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from cockpit.node import claims, processes
+from cockpit.node import claims, durable, processes
 from cockpit.protocol import layout, macros
 from cockpit.protocol.records import AttemptRecord, JobRecord, ProcessId
 
@@ -20,6 +20,9 @@ _FOREIGN = ("COCKPIT_", "PET_", "SSH_")
 """Beginnings of variables of the connection's environment that a job must not inherit: another
 attempt's marks, settings that torchrun would read as if they were flags, and the connection's
 own (its agent socket dies with it)."""
+
+FINISHED_FLAG_ENV = "FAULT_TOL_FINISHED_FLAG_FILE"
+"""How a job is told the path of its finished flag: nvidia-resiliency-ext's own name for it."""
 
 
 class StartFailedError(Exception):
@@ -40,6 +43,10 @@ class Launch:
     cwd: bytes
     cleared: tuple[str, ...]
     """Names of inherited PET_* variables that were taken away."""
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    """Path below the attempt's folder -> what is written there before the start."""
+    finished_flag: str = ""
+    """Absolute path of the job's finished flag; "" for none."""
 
 
 def work_dir(place: claims.Place, job: JobRecord) -> str:
@@ -56,8 +63,10 @@ def prepare(
     secrets: Mapping[str, str],
     inherited: Mapping[str, str],
     runtime: str,
+    slots: str = "",
 ) -> Launch:
-    """What to execute. `inherited` is the supervisor's own environment.
+    """What to execute. `inherited` is the supervisor's own environment, `slots` the folder in
+    which ranks beat, "" where they do not.
 
     Raises StartFailedError for a macro without a value and for text that no process can take.
     """
@@ -66,8 +75,13 @@ def prepare(
     try:
         values = _macro_values(place, record, runtime)
         argv = tuple(_bytes(macros.substitute(item, values)) for item in job.argv)
+        files = {path: _bytes(macros.substitute(text, values)) for path, text in job.files.items()}
+        flag = finished_flag(place, job, record, runtime)
         env, cleared = _environment(place, job, secrets, inherited)
-        return Launch(argv, env, _bytes(work_dir(place, job)), cleared)
+        env.pop(_bytes(layout.SLOTS_ENV), None)
+        own = {FINISHED_FLAG_ENV: flag, layout.SLOTS_ENV: slots}
+        env.update((_bytes(name), _bytes(value)) for name, value in own.items() if value)
+        return Launch(argv, env, _bytes(work_dir(place, job)), cleared, files, flag)
     except KeyError as error:
         name = error.args[0]
         raise StartFailedError(
@@ -81,6 +95,36 @@ def prepare(
             "holds text that is not Unicode",
             "no process can be given half of a surrogate pair",
         ) from None
+
+
+def finished_flag(place: claims.Place, job: JobRecord, record: AttemptRecord, runtime: str) -> str:
+    """Absolute path of the job's finished flag on this node; "" for none.
+
+    Raises KeyError with the name of a macro that has no value.
+    """
+    if not job.finished_flag:
+        return ""
+    path = macros.substitute(job.finished_flag, _macro_values(place, record, runtime))
+    return os.path.join(work_dir(place, job), path)
+
+
+def write_files(place: claims.Place, launch: Launch) -> None:
+    """Put the job's own files into the attempt's folder. Raises StartFailedError.
+
+    A path that leaves the folder, or that is taken by a file of cockpit's, is refused.
+    """
+    for path, data in launch.files.items():
+        doing = f"writing the job's file {path!r} into the attempt's folder"
+        target = place.file(path)
+        if not {"", ".", ".."}.isdisjoint(path.split("/")) or "\0" in path:
+            raise StartFailedError(f"{doing}: it would lie outside")
+        if os.path.lexists(target):
+            raise StartFailedError(f"{doing}: something is there already")
+        try:
+            durable.make_folder(os.path.dirname(target))
+            durable.write(target, data)
+        except OSError as error:
+            raise StartFailedError(f"{doing}: {os.strerror(error.errno or 0)}") from None
 
 
 def start(launch: Launch, out: int, err: int, umask: int) -> subprocess.Popen[bytes]:

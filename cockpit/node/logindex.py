@@ -1,8 +1,8 @@
 """When each part of a log was written: the time index beside every log file, and its size limit.
 
-The supervisor calls `tick` about 20 times a second. Ranks write their logs themselves; this
-module only looks at how long the files are, so neither a dead supervisor nor a full disk can
-touch training. Errors of the file system never leave `tick`; they are reported once.
+The supervisor calls `tick` about 20 times a second while logs grow. Ranks write their logs
+themselves; this module only looks at how long the files are, so neither a dead supervisor nor a
+full disk can touch training. Errors of the file system never leave `tick`; they are reported once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _INTERVAL = 0.05
 _SLOWER_EVERY = 8 * 1024 * 1024
 _RESCAN = 1.0
 _SETTLED = 60.0
+_ACTIVE = 0.25
 _KEEP_AFTER_PUNCH = 0.75
 
 Gap = Callable[[str, int, int], None]
@@ -49,16 +50,20 @@ class LogIndexer:
         self._settled: dict[str, int] = {}
         self._scanned: dict[str, tuple[int, float]] = {}
         self._complaints: set[str] = set()
+        self.active = True
+        """Whether any log has grown just now, so that the next tick should come soon."""
 
     def tick(self, now: float) -> None:
         """Look at every log once. `now` is monotonic seconds."""
         with self._reporting():
             self._discover(layout.LOGS, now)
+        self.active = False
         for path, log in list(self._logs.items()):
             with self._reporting():
                 log.tick(now)
                 if self._limit:
                     self._bound(path, log)
+            self.active = self.active or now - log.grown < _ACTIVE
             if now - log.grown > _SETTLED and self._is_superseded(path):
                 self._settled[path] = log.size
                 self._gaps[path] = log.start

@@ -18,6 +18,7 @@ TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
+    from cockpit.node.reach import Listeners
     from cockpit.node.tails import Tails
     from cockpit.node.telemetry import Sensors
 
@@ -38,6 +39,7 @@ class Operations:
         self._tails: Tails | None = None
         self._sensors: Sensors | None = None
         self._jobs: Probe | None = None
+        self._listeners: Listeners | None = None
         self._table: dict[str, Callable[[int, Arguments], None]] = {
             "clock": self._clock,
             "facts": self._facts,
@@ -50,9 +52,13 @@ class Operations:
             "put_code": self._put_code,
             "free_port": self._free_port,
             "preflight": self._preflight,
+            "listen": self._listen,
+            "unlisten": self._unlisten,
+            "reach": self._reach,
             "prepare": self._prepare,
             "command": self._command,
             "scan": self._scan,
+            "stacks": self._stacks,
             "telemetry": self._telemetry,
             "exec": self._exec,
             "clean": self._clean,
@@ -139,6 +145,26 @@ class Operations:
 
         self._in_thread(number, lambda: preflight.run(self._services.node, arguments))
 
+    @property
+    def _ports(self) -> Listeners:
+        if self._listeners is None:
+            from cockpit.node.reach import Listeners
+
+            self._listeners = Listeners(self._services)
+        return self._listeners
+
+    def _listen(self, number: int, arguments: Arguments) -> None:
+        self._ports.listen(number, arguments)
+
+    def _unlisten(self, number: int, arguments: Arguments) -> None:
+        closed = self._ports.close(arguments.integer("port"))
+        OneShot(self._services, number).reply_last({"closed": closed})
+
+    def _reach(self, number: int, arguments: Arguments) -> None:
+        from cockpit.node import reach
+
+        self._in_thread(number, lambda: reach.reach(arguments))
+
     def _prepare(self, number: int, arguments: Arguments) -> None:
         job = arguments.mapping("job")
         record = arguments.mapping("record")
@@ -176,6 +202,21 @@ class Operations:
             return {"processes": processes.scan(prefix)}
 
         self._in_thread(number, scan)
+
+    def _stacks(self, number: int, arguments: Arguments) -> None:
+        from cockpit.protocol import layout
+
+        job = arguments.job()
+        attempt, node_rank = arguments.integer("attempt"), arguments.integer("node_rank")
+        folder = self._services.node.resolve(layout.attempt_dir(job, attempt, node_rank))
+        within = min(arguments.seconds("within", 2.0, least=0.1), 60.0)
+
+        def take() -> Json:
+            from cockpit.node import stacks
+
+            return stacks.take(folder, within)
+
+        self._in_thread(number, take)
 
     def _telemetry(self, number: int, arguments: Arguments) -> None:
         from cockpit.node.telemetry import Sensors, Telemetry

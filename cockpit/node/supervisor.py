@@ -14,14 +14,26 @@ import sys
 import time
 from typing import Any
 
-from cockpit.node import claims, commands, durable, folding, journal, linux, openfiles, processes
+from cockpit.node import (
+    claims,
+    commands,
+    durable,
+    folding,
+    journal,
+    launching,
+    linux,
+    openfiles,
+    processes,
+)
 from cockpit.node.claims import Owner, Place
 from cockpit.node.failures import RequestFailedError
+from cockpit.node.folding import Past
+from cockpit.node.insight import Insight
 from cockpit.node.keeper import BY, Keeper
 from cockpit.node.watching import Bell
 from cockpit.protocol import layout, records
 from cockpit.protocol.events import TERMINAL
-from cockpit.protocol.records import AttemptRecord, JobRecord, ProcessId
+from cockpit.protocol.records import AttemptRecord, JobRecord, ProcessId, Watch
 
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -48,7 +60,7 @@ def main(argv: list[str]) -> None:
     # Held until this process ends, however it ends.
     lock = claims.Lock(place)
     if document is None:
-        _adopt(place, lock, events, bell, answer)
+        _adopt(place, lock, events, bell, answer, runtime)
     else:
         _claim(place, lock, events, bell, answer, document, runtime, umask)
 
@@ -88,7 +100,9 @@ def _claim(
     except OSError as error:
         if claims.is_claimed_by(place, me):
             reason = f"its supervisor could not write its files: {error}"
-            Keeper(place, events, bell, grace=0, log_limit=0).withdraw(reason, BY)
+            insight = _insight(place, events, job, runtime)
+            keeper = Keeper(place, events, bell, grace=0, log_limit=0, insight=insight)
+            keeper.withdraw(reason, BY)
         message = f"writing to {place.path}: {os.strerror(error.errno or 0)}"
         failure = RequestFailedError("start", message, "the state folder needs room and its owner")
         return _reply(answer, error=_failure(failure))
@@ -105,7 +119,8 @@ def _claim(
     events.sync()
     _reply(answer, claimed=True, supervisor=records.to_builtins(me))
     commands.lay_in_spares(place.path)
-    keeper = Keeper(place, events, bell, grace=job.grace, log_limit=job.log_limit)
+    insight = _insight(place, events, job, runtime)
+    keeper = Keeper(place, events, bell, grace=job.grace, log_limit=job.log_limit, insight=insight)
     return keeper.start(
         job,
         record,
@@ -148,7 +163,12 @@ def already_claimed(place: Place) -> RequestFailedError:
 
 
 def _adopt(
-    place: Place, lock: claims.Lock, events: journal.Journal, bell: Bell, answer: int
+    place: Place,
+    lock: claims.Lock,
+    events: journal.Journal,
+    bell: Bell,
+    answer: int,
+    runtime: str,
 ) -> None:
     owner = claims.read_owner(place)
     if owner is None or not owner.is_here or not lock.acquire():
@@ -173,7 +193,9 @@ def _adopt(
         bell,
         grace=job.grace if job is not None else _DEFAULT_GRACE,
         log_limit=job.log_limit if job is not None else 0,
+        insight=_insight(place, events, job, runtime, past),
         past=past,
+        finished_flag=_finished_flag(place, job, runtime),
     )
     return keeper.resume(owner.supervisor.boot_id)
 
@@ -185,6 +207,35 @@ def _read_job(place: Place) -> JobRecord | None:
         return records.job_record(durable.read_json(path))
     except (KeyError, TypeError):
         return None
+
+
+def _insight(
+    place: Place,
+    events: journal.Journal,
+    job: JobRecord | None,
+    runtime: str,
+    past: Past | None = None,
+) -> Insight:
+    """Without its `job.json` an attempt is watched in the default way."""
+    return Insight(
+        place,
+        events,
+        kind=job.kind if job is not None else "",
+        watch=job.watch if job is not None else Watch(),
+        runtime=runtime,
+        past=past,
+    )
+
+
+def _finished_flag(place: Place, job: JobRecord | None, runtime: str) -> str:
+    """Where the flag of an attempt lies that an earlier supervisor has started; "" for nowhere."""
+    if job is None or not job.finished_flag:
+        return ""
+    try:
+        record = records.attempt_record(durable.read_json(place.file(layout.PLAN)))
+        return launching.finished_flag(place, job, record, runtime)
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def _identity() -> ProcessId:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cockpit.node import claims, journal, processes, supervision
+from cockpit.node import claims, journal, processes, slots, supervision
 from cockpit.node.claims import Place
 from cockpit.protocol import layout
 from cockpit.protocol.records import (
@@ -42,7 +42,7 @@ def eventually(check: Callable[[], Any], what: str, seconds: float = WAIT) -> An
 
 
 def supervisors(job: str) -> list[ProcessId]:
-    """Every live supervisor of a job, by the mark in its environment."""
+    """Every live supervisor of a job and its helpers, by the mark in their environment."""
     mark = f"{processes.SUPERVISOR_ENV}={job}/".encode()
     found = []
     for name in os.listdir("/proc"):
@@ -203,6 +203,9 @@ class Node:
                     processes.send_signal(process, signal.SIGKILL)
                 assert time.monotonic() < deadline, f"{left} cannot be ended"
                 time.sleep(0.02)
+        for place in places:
+            # A supervisor that is killed here cannot tidy up.
+            slots.remove(slots.find(place))
 
 
 def _identities(job: str) -> Iterator[ProcessId]:

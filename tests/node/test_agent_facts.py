@@ -1,4 +1,4 @@
-"""`facts`, `preflight` and `free_port`: what a launch must know, and what would make it fail."""
+"""`facts` and `free_port`: what a launch must know of a node."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cockpit.node import facts, ports, preflight
+from cockpit.node import facts, ports
 from cockpit.node.arguments import Arguments
 from cockpit.node.failures import RequestFailedError
 from cockpit.node.statedir import Node
@@ -103,64 +102,6 @@ def test_a_good_answer_is_remembered_for_a_moment(tmp_path: Path) -> None:
     counted = script(tmp_path / "python", f'echo x >> {tmp_path}/count; exec {sys.executable} "$@"')
     assert facts.inspect_python(counted, "n0") == facts.inspect_python(counted, "n0")
     assert (tmp_path / "count").read_text() == "x\n"
-
-
-def checks(agent: AgentClient, **arguments: Any) -> dict[str, dict[str, str]]:
-    answer = agent.call("preflight", **arguments)
-    return {check["check"]: check for check in answer["checks"]}
-
-
-def test_preflight_of_a_healthy_node_finds_nothing_critical(
-    state_dir: Path, agent: AgentClient
-) -> None:
-    before = sorted(os.listdir(state_dir))
-    found = checks(agent, python=sys.executable)
-    assert {"state_dir", "disk", "python", "shm"} <= found.keys()
-    assert [name for name in ("state_dir", "python") if found[name]["level"] != "ok"] == []
-    assert all(check["hint"] for check in found.values() if check["level"] != "ok")
-    assert sorted(os.listdir(state_dir)) == before
-
-
-def test_preflight_says_which_python_is_missing(one_agent: AgentClient) -> None:
-    found = checks(one_agent, python="/opt/venv/bin/python", need_torch=True)
-    assert found["python"]["level"] == "crit"
-    assert "/opt/venv/bin/python" in found["python"]["message"]
-    assert "cockpit.toml" in found["python"]["hint"]
-    assert "torch" not in found
-
-
-def test_preflight_refuses_an_old_python(tmp_path: Path, one_agent: AgentClient) -> None:
-    old = script(tmp_path / "old", """echo '["3.6.8", ""]'""")
-    assert "3.6.8" in checks(one_agent, python=old)["python"]["message"]
-    assert checks(one_agent, python=old)["python"]["level"] == "crit"
-
-
-def test_torch_is_only_demanded_where_it_is_needed(tmp_path: Path, one_agent: AgentClient) -> None:
-    bare = script(tmp_path / "bare", f'exec {sys.executable} -I -S "$@"')
-    assert checks(one_agent, python=bare, need_torch=True)["torch"]["level"] == "crit"
-    assert "torch" not in checks(one_agent, python=bare, need_torch=False)
-
-
-@pytest.mark.parametrize(
-    ("free", "inodes", "level"),
-    [(2e9, 10, "ok"), (5e8, 10, "warn"), (1e7, 10, "crit"), (2e9, 0, "crit")],
-)
-def test_the_disk_is_judged_by_space_and_inodes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float, inodes: int, level: str
-) -> None:
-    # f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, f_favail, f_flag, f_namemax
-    values = [4096, 1, 0, 0, int(free), 100, 0, inodes, 0, 255]
-    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(values))
-    assert preflight._disk(Node("n0", str(tmp_path), ""))["level"] == level
-
-
-def test_a_small_shared_memory_is_a_warning(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(preflight, "SHM_WARN", 1 << 62)
-    found = preflight._shared_memory(Node("n0", str(tmp_path), ""))
-    assert found["level"] == "warn"
-    assert "--shm-size" in found["hint"]
 
 
 def test_a_free_port_can_be_bound(agent: AgentClient) -> None:

@@ -123,6 +123,9 @@ def test_questions_are_answered_as_the_table_says(
     call(client, "free_port", addr="127.0.0.1")
     checks = call(client, "preflight", python=sys.executable, need_torch=True)["checks"]
     assert checks
+    place = call(client, "listen", addr="127.0.0.1", peers=2)
+    call(client, "reach", addr="127.0.0.1", **place)
+    call(client, "unlisten", port=place["port"])
     (supervised_node.state_dir / "file").write_bytes(b"content")
     assert call(client, "list", path=".")["entries"]
 
@@ -174,6 +177,8 @@ def test_jobs_are_told_of_as_the_table_says(client: AgentClient, supervised_node
     assert command("go") == {"accepted": True}
     attempt.wait("started")
     eventually(lambda: call(client, "scan", job=place.job)["processes"], "the process")
+    (process,) = call(client, "stacks", job=place.job, attempt=0, node_rank=0)["ranks"]
+    assert set(process) == {"rank", "local_rank", "pid", "how", "error", "threads"}
     command("cancel")
     attempt.ended()
     late = command("cancel")

@@ -6,13 +6,22 @@ took part has ended and said all it has to say; an exit code of 0 alone is not s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
 
 from cockpit.model.causes import Guilt, Suspect, first_cause, words_suspect
+from cockpit.model.generations import (
+    Explainer,
+    Trial,
+    generation,
+    reason_of,
+    try_round,
+)
 from cockpit.model.nodes import NodeFold
 from cockpit.model.rounds import Round, merge_rounds
+from cockpit.model.rules import Rules
 from cockpit.model.types import Cause, Generation, JobState
 from cockpit.protocol.records import AttemptRecord, JobRecord
 
@@ -30,6 +39,7 @@ class AttemptFold:
 
     @property
     def revision(self) -> int:
+        """Grows with all that a verdict depends on; beats are nothing of that."""
         return len(self.nodes) + sum(node.revision for node in self.nodes.values())
 
     def node(self, node_rank: int) -> NodeFold:
@@ -57,7 +67,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """It ended and no node had got so far as to start anything."""
 
 
-def judge(attempt: AttemptFold, record: JobRecord, skews: Mapping[str, float]) -> Verdict:
+def judge(
+    attempt: AttemptFold, record: JobRecord, skews: Mapping[str, float], rules: Rules
+) -> Verdict:
     """The verdict on one attempt; `skews` as `clocks.skews` gives them."""
     nodes = [attempt.nodes[rank] for rank in sorted(attempt.nodes)]
     rounds = merge_rounds(nodes, skews)
@@ -77,11 +89,18 @@ def judge(attempt: AttemptFold, record: JobRecord, skews: Mapping[str, float]) -
             state = JobState.SUCCEEDED if problem is None else JobState.FAILED
         if problem is not None and cancel is not None:
             state, problem = JobState.CANCELLED, None
-    cause = _cause(state, rounds, suspects, cancel, problem)
+    until = math.inf if cancel is None else cancel.at
+    trials = [
+        try_round(item, (s for s in suspects if s.generation == item.number), nodes, skews, until)
+        for item in rounds
+    ]
+    cause = _cause(state, rounds, trials, suspects, cancel, problem)
+    explainer = Explainer(rules, nodes, skews)
+    history = _history(attempt, nodes, rounds, trials, state, cause, skews)
     return Verdict(
         state=state,
-        cause=cause,
-        generations=_history(attempt, nodes, rounds, suspects, state, cause, skews),
+        cause=explainer.cause(cause),
+        generations=tuple(explainer.generation(item) for item in history),
         degraded=_degraded(nodes, rounds),
         started_at=_earliest(nodes, skews),
         ended_at=_latest(nodes, skews) if state.ended else None,
@@ -165,6 +184,7 @@ def _cancelled_by(nodes: list[NodeFold]) -> str:
 def _cause(
     state: JobState,
     rounds: list[Round],
+    trials: list[Trial],
     suspects: list[Suspect],
     cancel: Suspect | None,
     problem: Suspect | None,
@@ -176,9 +196,17 @@ def _cause(
     if problem is not None:
         return problem.cause
     last = rounds[-1].number if rounds else None
-    deciding = [s for s in suspects if s.generation in (last, None)]
-    return first_cause(deciding or suspects) or Cause(
-        kind="launcher", message="it ended without success, and no node says why", generation=last
+    deciding = [suspect for suspect in suspects if suspect.generation is None]
+    deciding += trials[-1].suspects if trials else ()
+    earlier = (suspect for suspect in suspects if suspect.generation != last)
+    return (
+        first_cause(deciding)
+        or first_cause(earlier)
+        or Cause(
+            kind="launcher",
+            message="it ended without success, and no node says why",
+            generation=last,
+        )
     )
 
 
@@ -186,51 +214,63 @@ def _history(
     attempt: AttemptFold,
     nodes: list[NodeFold],
     rounds: list[Round],
-    suspects: list[Suspect],
+    trials: list[Trial],
     state: JobState,
     cause: Cause | None,
     skews: Mapping[str, float],
 ) -> tuple[Generation, ...]:
     if not rounds:
         return _without_rounds(attempt, nodes, state, cause, skews)
-    by_round: dict[int | None, list[Suspect]] = {}
-    for suspect in suspects:
-        by_round.setdefault(suspect.generation, []).append(suspect)
     result = []
-    for index, item in enumerate(rounds):
-        last = index + 1 == len(rounds)
-        successor = None if last else rounds[index + 1].started_at
-        guilty = first_cause(by_round.get(item.number, ()))
-        if last and state.ended:
-            ended_at = _latest(nodes, skews) if item.ended_at is None else item.ended_at
-            if state is JobState.SUCCEEDED:
-                guilty, reason = None, "succeeded"
-            elif guilty is None and state is JobState.CANCELLED:
-                guilty, reason, ended_at = cause, "cancelled", _latest(nodes, skews)
-            else:
-                guilty, reason = guilty or cause, "failed"
-                ended_at = guilty.at if guilty and guilty.at else ended_at
-        elif guilty is not None:
-            ended_at, reason = guilty.at, "failed"
-        elif item.asked and not last:
-            ended_at, reason = item.stopped_at or successor, "operator"
-        elif not last:
-            ended_at, reason = item.stopped_at or successor, "membership"
+    for index, (item, trial) in enumerate(zip(rounds, trials, strict=True)):
+        if index + 1 < len(rounds):
+            result.append(_past(attempt.number, item, trial, rounds[index + 1].started_at))
+        elif state.ended:
+            latest = _latest(nodes, skews)
+            result.append(_final(attempt.number, item, trial, state, cause, latest))
+        elif trial.guilty is not None or item.asked is not None:
+            result.append(_past(attempt.number, item, trial, None))
         else:
-            ended_at, reason = None, ""
-        result.append(
-            Generation(
-                attempt=attempt.number,
-                generation=item.number,
-                started_at=item.started_at,
-                ended_at=ended_at,
-                world_size=item.world_size,
-                nodes=max(item.sizes),
-                cause=guilty,
-                reason=reason,
-            )
-        )
+            result.append(generation(attempt.number, item, trial, None, ""))
     return tuple(result)
+
+
+def _past(attempt: int, item: Round, trial: Trial, successor: float | None) -> Generation:
+    """A round that was ended, so that another one follows."""
+    guilty, stopped = trial.guilty, item.stopped_at
+    if guilty is not None:
+        return generation(attempt, item, trial, guilty.at, reason_of(guilty))
+    if item.asked is not None:
+        reason = "stall" if item.asked.stall else "operator"
+        return generation(attempt, item, trial, stopped or item.asked.at, reason)
+    return generation(attempt, item, trial, stopped or successor, "membership")
+
+
+def _final(
+    attempt: int,
+    item: Round,
+    trial: Trial,
+    state: JobState,
+    cause: Cause | None,
+    latest: float | None,
+) -> Generation:
+    """The last round of an attempt that is over at `latest`."""
+    ended_at = latest if item.ended_at is None else item.ended_at
+    if state is JobState.SUCCEEDED:
+        clear = Trial(guilty=None, suspects=(), victims=())
+        return generation(attempt, item, clear, ended_at, "succeeded")
+    if trial.guilty is None and state is JobState.CANCELLED:
+        return generation(
+            attempt, item, msgspec.structs.replace(trial, guilty=cause), latest, "cancelled"
+        )
+    guilty = trial.guilty or cause
+    return generation(
+        attempt,
+        item,
+        msgspec.structs.replace(trial, guilty=guilty),
+        guilty.at if guilty and guilty.at else ended_at,
+        reason_of(guilty) if guilty else "failed",
+    )
 
 
 _REASONS = {

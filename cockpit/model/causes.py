@@ -17,6 +17,9 @@ import msgspec
 from cockpit.model import events as ev
 from cockpit.model.types import Cause
 
+TAIL = 50
+"""Last lines of a rank that a cause keeps."""
+
 
 class Guilt(enum.IntEnum):
     """How likely it is that something happened by itself, not in answer to something else."""
@@ -111,6 +114,9 @@ def rank_suspect(failure: ev.Failure, node: str, generation: int, at: float) -> 
     # ends it, or a library aborts while the interpreter shuts down.
     raised = bool(failure.exception)
     guilt = guilt_of(f"{failure.exception}: {failure.message}", None if raised else number)
+    if number == signal.SIGABRT and not raised and _VICTIM.search("\n".join(failure.tail[-TAIL:])):
+        # A library that aborts says why on stderr only.
+        guilt = Guilt.VICTIM
     if failure.oom:
         kind, guilt = "oom", Guilt.CULPRIT
         message = f"killed by the kernel: out of memory{evidence}"
@@ -128,6 +134,8 @@ def rank_suspect(failure: ev.Failure, node: str, generation: int, at: float) -> 
         message=message,
         at=at,
         generation=generation,
+        exception=failure.exception,
+        tail=failure.tail[-TAIL:],
     )
     return Suspect(cause=cause, guilt=guilt, at=at, generation=generation)
 

@@ -12,9 +12,22 @@ from typing import Any
 
 import msgspec
 
+from cockpit.model.figures import step_time_of
 from cockpit.model.merged import LogLine
 from cockpit.model.reports import CancelReport
-from cockpit.model.types import Cause, Gpu, Job, JobNode, Leftover, Link, Node, Rank
+from cockpit.model.stragglers import gpu_stragglers, mark
+from cockpit.model.types import (
+    Cause,
+    Gpu,
+    Job,
+    JobNode,
+    Leftover,
+    Link,
+    Metric,
+    Node,
+    Rank,
+    Stall,
+)
 
 SCHEMA = 1
 Document = dict[str, Any]
@@ -32,7 +45,12 @@ def iso(at: float | None) -> str | None:
 
 
 def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = None) -> Document:
-    """`status --json`. `nodes`: those of the fleet, for the GPUs of the job's nodes."""
+    """`status --json`. `nodes`: those of the fleet, for the GPUs of the job's nodes.
+
+    With their telemetry, ranks whose GPU stands apart are marked as stragglers too.
+    """
+    nodes = list(nodes)
+    job = mark(job, gpu_stragglers(job, nodes))
     machines = {node.name: node for node in nodes if node.cluster == job.cluster}
     return {
         "schema": SCHEMA,
@@ -55,6 +73,10 @@ def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = No
         "started_at": iso(job.started_at),
         "ended_at": iso(job.ended_at),
         "cancelled_by": job.cancelled_by or None,
+        "finished": job.finished,
+        "steps": steps(job),
+        "metrics": [_metric(metric) for metric in job.metrics],
+        "stalls": [stall(item) for item in job.stalls],
         "nodes": [_job_node(node, machines, now) for node in job.nodes],
         "history": [
             {
@@ -62,14 +84,57 @@ def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = No
                 "generation": item.generation,
                 "started_at": iso(item.started_at),
                 "ended_at": iso(item.ended_at),
+                "duration": _duration(item.started_at, item.ended_at),
                 "world_size": item.world_size,
                 "nodes": item.nodes,
                 "reason": item.reason or None,
+                "by": item.by or None,
                 "cause": cause(item.cause),
+                "victims": [cause(victim) for victim in item.victims],
+                "victim_count": item.victim_count,
             }
             for item in job.history
         ],
     }
+
+
+def steps(job: Job) -> Document | None:
+    """How far the ranks are, None where nothing counts steps."""
+    known = job.steps
+    if known is None:
+        return None
+    return {"min": known[0], "max": known[1], "spread": known[1] - known[0]}
+
+
+def stall(item: Stall) -> Document:
+    """A stall, in `status --json` and in the events of `run --json`."""
+    return {
+        "attempt": item.attempt,
+        "generation": item.generation,
+        "node": item.node,
+        "node_rank": item.node_rank,
+        "ranks": list(item.ranks),
+        "declared_at": iso(item.at),
+        "recovered_at": iso(item.recovered_at),
+        "action": item.action,
+        "message": item.message,
+        "stacks": item.stacks or None,
+    }
+
+
+def _metric(metric: Metric) -> Document:
+    return {
+        "name": metric.name,
+        "rank": metric.rank,
+        "value": metric.value,
+        "low": metric.low,
+        "high": metric.high,
+        "history": [[iso(at), value] for at, value in metric.history],
+    }
+
+
+def _duration(start: float, end: float | None) -> float | None:
+    return None if end is None else round(max(end - start, 0.0), 3)
 
 
 def cause(value: Cause | None) -> Document | None:
@@ -82,6 +147,10 @@ def cause(value: Cause | None) -> Document | None:
         "exit_code": value.exit_code,
         "signal": value.signal,
         "message": value.message,
+        "exception": value.exception or None,
+        "label": value.label or None,
+        "hint": value.hint or None,
+        "tail": list(value.tail),
         "generation": value.generation,
         "at": iso(value.at),
     }
@@ -102,6 +171,8 @@ def ps_document(jobs: Iterable[Job]) -> Document:
                 "nodes": len(job.nodes),
                 "ranks": sum(len(node.ranks) for node in job.nodes),
                 "restarts": job.restarts,
+                "steps": steps(job),
+                "step_time": step_time_of(job),
                 "exit_code": job.exit_code,
                 "cause": cause(job.cause),
                 "created_at": iso(job.created_at),
@@ -124,6 +195,12 @@ def nodes_document(nodes: Iterable[Node], now: float) -> Document:
                 "host": None if node.host is None else msgspec.to_builtins(node.host),
                 "gpus": [_gpu(gpu) for gpu in node.gpus],
                 "gpu_error": node.gpu_error or None,
+                "gpu_stalled": node.gpu_stalled,
+                "driver": node.driver or None,
+                "cuda": node.cuda or None,
+                "user": node.user or None,
+                "health": node.health,
+                "health_reasons": list(node.health_reasons),
                 "simulated": node.simulated,
                 "age": _age(node, now),
             }
@@ -218,16 +295,28 @@ def _rank(rank: Rank) -> Document:
         "exit_code": rank.exit_code,
         "signal": rank.signal,
         "message": rank.message or None,
+        "stage": rank.stage.value,
         "step": rank.step,
+        "step_time": rank.step_time,
+        "own_time": rank.own_time,
+        "straggler": rank.straggler,
         "beats": rank.beats,
         "beat_age": rank.beat_age,
+        "beat_limit": rank.beat_limit,
         "metrics": dict(rank.metrics),
+        "sections": list(rank.sections),
+        "monitor_age": rank.monitor_age,
+        "note": rank.note or None,
     }
 
 
 def _gpu(gpu: Gpu) -> Document:
     document: Document = msgspec.to_builtins(gpu)
-    return document | {"processes": list(document["processes"])}
+    for name, value in document.items():
+        if isinstance(value, tuple):
+            document[name] = list(value)
+    document["xids"] = [{"number": xid.number, "at": iso(xid.at)} for xid in gpu.xids]
+    return document
 
 
 def _leftover(process: Leftover) -> Document:

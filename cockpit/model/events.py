@@ -47,6 +47,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     exception: str = ""
     oom: bool = False
     evidence: str | None = None
+    tail: tuple[str, ...] = ()
 
 
 class RankStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,77 @@ class Swept(Event, frozen=True, kw_only=True):
 
 class Adopted(Event, frozen=True, kw_only=True):
     launcher_alive: bool = True
+
+
+class Restart(Event, frozen=True, kw_only=True):
+    by: str = ""
+    reason: str = ""
+    cost: bool = False
+
+
+class StalledRank(msgspec.Struct, frozen=True, kw_only=True):
+    rank: int
+    local_rank: int = -1
+    step: int | None = None
+    age: float = 0.0
+    limit: float = 0.0
+    first: bool = False
+
+
+class Stalled(Event, frozen=True, kw_only=True):
+    generation: int
+    ranks: tuple[StalledRank, ...] = ()
+    action: str = "warn"
+    message: str = ""
+
+
+class Recovered(Event, frozen=True, kw_only=True):
+    generation: int
+
+
+class Stacks(Event, frozen=True, kw_only=True):
+    path: str
+    reason: str = ""
+    generation: int = 0
+
+
+class Xid(Event, frozen=True, kw_only=True):
+    gpu: str = ""
+    number: int
+    message: str = ""
+
+
+class FinishedFlag(Event, frozen=True, kw_only=True):
+    path: str = ""
+
+
+class Monitored(msgspec.Struct, frozen=True, kw_only=True):
+    """What ft_launcher's rank monitor knows of a rank."""
+
+    beats: int = 0
+    age: float | None = None
+    sections: tuple[str, ...] = ()
+
+
+class RankBeat(msgspec.Struct, frozen=True, kw_only=True):
+    local_rank: int
+    rank: int
+    pid: int = 0
+    stage: str = "none"
+    beats: int = 0
+    step: int | None = None
+    age: float | None = None
+    limit: float | None = None
+    interval: float | None = None
+    own: float | None = None
+    metrics: dict[str, float | None] = {}
+    note: str = ""
+    ft: Monitored | None = None
+
+
+class Beats(Event, frozen=True, kw_only=True):
+    generation: int
+    ranks: tuple[RankBeat, ...] = ()
 
 
 class LogGap(Event, frozen=True, kw_only=True):
@@ -157,6 +229,20 @@ class Stopped(Event, frozen=True, kw_only=True):
     generation: int
 
 
+class Restarting(Event, frozen=True, kw_only=True):
+    generation: int
+    by: str = ""
+    reason: str = ""
+    cost: bool = False
+
+
+class FtTimeout(Event, frozen=True, kw_only=True):
+    generation: int
+    rank: int
+    local_rank: int = -1
+    message: str = ""
+
+
 class LauncherException(Event, frozen=True, kw_only=True):
     type: str = ""
     message: str = ""
@@ -185,6 +271,13 @@ KINDS: dict[str, type[Event]] = {
     "cancel": Cancel,
     "swept": Swept,
     "adopted": Adopted,
+    "restart": Restart,
+    "stalled": Stalled,
+    "recovered": Recovered,
+    "stacks": Stacks,
+    "xid": Xid,
+    "finished_flag": FinishedFlag,
+    "beats": Beats,
     "log_gap": LogGap,
     "note": Note,
     "ended": Ended,
@@ -196,6 +289,8 @@ KINDS: dict[str, type[Event]] = {
     "group": Group,
     "stopping": Stopping,
     "stopped": Stopped,
+    "restarting": Restarting,
+    "ft_timeout": FtTimeout,
     "launcher_exc": LauncherException,
     "launcher_exit": LauncherExit,
     "hook_missing": HookMissing,

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from cockpit.model import samples
+from cockpit.model.health import assess
 from cockpit.model.jobs import JobModel
+from cockpit.model.stragglers import gpu_stragglers, mark
 from cockpit.model.types import Fleet, Job, Link, Node
 from cockpit.text import clean
 
@@ -30,6 +32,7 @@ class FleetModel:
         self._nodes: dict[tuple[str, str], Node] = {}
         self._jobs: dict[str, JobModel] = {}
         self._shown: tuple[Job, ...] = ()
+        self._marked: dict[str, tuple[Job, list[Node], Job]] = {}
         self._snapshot: Fleet | None = None
         self._node_list: tuple[Node, ...] | None = ()
 
@@ -51,6 +54,8 @@ class FleetModel:
         if known is None:
             return
         sample = samples.decode(payload)
+        stalled = "" if sample.gpu_stalled is None else sample.gpu_error or "telemetry stalled"
+        health, reasons = assess(sample.host, sample.gpus, stalled)
         node = Node(
             name=known.name,
             cluster=known.cluster,
@@ -58,6 +63,12 @@ class FleetModel:
             host=sample.host,
             gpus=sample.gpus,
             gpu_error=sample.gpu_error,
+            gpu_stalled=sample.gpu_stalled,
+            driver=sample.driver,
+            cuda=sample.cuda,
+            user=sample.user,
+            health=health,
+            health_reasons=reasons,
             simulated=sample.simulated,
             sampled_at=now,
         )
@@ -71,13 +82,14 @@ class FleetModel:
 
     def remove_job(self, job: str) -> None:
         """Forget a job. Unknown ones are ignored."""
+        self._marked.pop(job, None)
         if self._jobs.pop(job, None) is not None:
             self._revision += 1
 
     def snapshot(self) -> Fleet:
         """Everything known now; the same object while nothing changed."""
         now = self._clock()
-        jobs = [model.snapshot(now) for model in self._jobs.values()]
+        jobs = [self._with_gpus(model.snapshot(now)) for model in self._jobs.values()]
         jobs.sort(key=lambda job: (-job.created_at, job.id))
         # Identity is enough: a job model hands out the same object while nothing changed.
         if len(jobs) != len(self._shown) or any(
@@ -90,6 +102,24 @@ class FleetModel:
         if self._snapshot is None or self._snapshot.revision != self._revision:
             self._snapshot = Fleet(revision=self._revision, nodes=self._node_list, jobs=self._shown)
         return self._snapshot
+
+    def _with_gpus(self, job: Job) -> Job:
+        """`job` with ranks marked whose GPU stands apart; the same object while nothing changed."""
+        if job.state.ended:
+            self._marked.pop(job.id, None)
+            return job
+        known = [self._nodes.get((job.cluster, node.name)) for node in job.nodes]
+        nodes = [node for node in known if node is not None]
+        cached = self._marked.get(job.id)
+        if (
+            cached is None
+            or cached[0] is not job
+            or len(cached[1]) != len(nodes)
+            or any(new is not old for new, old in zip(nodes, cached[1], strict=True))
+        ):
+            marked = mark(job, gpu_stragglers(job, nodes))
+            cached = self._marked[job.id] = (job, nodes, marked)
+        return cached[2]
 
     def _set(self, key: tuple[str, str], node: Node) -> None:
         self._nodes[key] = node

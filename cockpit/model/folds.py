@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cockpit.model import events as ev
+from cockpit.model.stalls import StallFold
 from cockpit.model.types import Leftover
 
 MAX_NOTES = 64
 """Notes of a node that are kept; the newest win."""
 MAX_LEFTOVERS = 256
+MAX_XIDS = 64
+"""Xids of a node that are kept; the newest win."""
 
 
 def _leftovers(processes: tuple[ev.Process, ...]) -> list[Leftover]:
@@ -52,6 +55,10 @@ class SupervisorFold:
         """The first cancel; later ones change nothing."""
         self.ended: ev.Ended | None = None
         self.swept: list[Leftover] = []
+        self.stalls = StallFold()
+        self.xids: list[ev.Xid] = []
+        self.finished = False
+        """The job's finished flag was there when it ended."""
         self.notes = Notes()
         self._dropped: dict[str, int] = {}
 
@@ -77,6 +84,13 @@ class SupervisorFold:
             case ev.Swept():
                 room = MAX_LEFTOVERS - len(self.swept)
                 self.swept.extend(_leftovers(event.processes[:room]))
+            case ev.Stalled() | ev.Recovered() | ev.Stacks():
+                self.stalls.apply(event)
+            case ev.Xid():
+                self.xids.append(event)
+                del self.xids[:-MAX_XIDS]
+            case ev.FinishedFlag():
+                self.finished = True
             case _:
                 self._note(event)
 
@@ -112,6 +126,10 @@ class LocalGeneration:
         self.failures: dict[int, ev.Failure] = {}
         """The first failure of each local rank."""
         self.stopping_at: float | None = None
+        self.restarting: ev.Restarting | None = None
+        """Set when somebody asked for its end; what fails afterwards is the answer to that."""
+        self.timeouts: dict[int, ev.FtTimeout] = {}
+        """The first time-out of each local rank that a rank monitor of ft_launcher saw."""
 
     @property
     def ended_at(self) -> float | None:
@@ -168,6 +186,14 @@ class LauncherFold:
                 local = self.generations.get(event.generation)
                 if local is not None and local.stopping_at is None:
                     local.stopping_at = event.at
+            case ev.Restarting():
+                local = self.generations.get(event.generation)
+                if local is not None and local.restarting is None:
+                    local.restarting = event
+            case ev.FtTimeout():
+                local = self.generations.get(event.generation)
+                if local is not None:
+                    local.timeouts.setdefault(event.local_rank, event)
             case ev.LauncherException():
                 self.exception = event
             case ev.LauncherExit():

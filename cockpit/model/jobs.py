@@ -8,32 +8,54 @@ changed.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+
 import msgspec
 
 from cockpit.errors import ExitCode
 from cockpit.model.attempts import AttemptFold, Verdict, judge
 from cockpit.model.clocks import skews
+from cockpit.model.figures import job_metrics
+from cockpit.model.generations import stalls_of
 from cockpit.model.journals import NodeEvent
 from cockpit.model.nodes import NodeFold
-from cockpit.model.types import Cause, Generation, Job, JobNode, JobState, Link, LinkState
+from cockpit.model.rules import Rules
+from cockpit.model.stragglers import mark_nodes, slow_ranks
+from cockpit.model.types import (
+    Cause,
+    Generation,
+    Job,
+    JobNode,
+    JobState,
+    Link,
+    LinkState,
+    Stage,
+    Stall,
+)
 from cockpit.protocol.records import AttemptRecord, JobRecord
 from cockpit.text import clean
 
 WAITING_AFTER = 10.0
 """Seconds in a rendezvous after which a job that had run before is said to be waiting."""
+AGE_STEP = 0.5
+"""Seconds between two snapshots that differ by the age of beats only."""
 
 
 class JobModel:
     """Everything that is known of one job. `revision` grows with every change."""
 
-    def __init__(self, record: JobRecord) -> None:
+    def __init__(self, record: JobRecord, rules: Rules | None = None) -> None:
+        """`rules` recognise causes; the built-in ones unless given."""
         self.record = record
+        self._rules = rules or Rules()
         self.revision = 0
         self._attempts: dict[int, AttemptFold] = {}
         self._links: dict[str, Link] = {}
         self._verdicts: dict[int, tuple[object, Verdict]] = {}
-        self._nodes: dict[tuple[int, int], tuple[int, Link, JobNode]] = {}
-        self._snapshot: tuple[int, bool, Job] | None = None
+        self._nodes: dict[tuple[int, int], tuple[object, JobNode]] = {}
+        self._snapshot: tuple[tuple[int, bool, float], Job] | None = None
+        self._beating: tuple[int, bool] = (-1, False)
         self._past: Job | None = None
 
     # -- what is fed ---------------------------------------------------------------------------
@@ -53,11 +75,12 @@ class JobModel:
 
         Repeated bytes change nothing. Raises GapError, which says from where to follow
         again, when bytes before `offset` are missing, and KeyError for another journal.
+        The journal "beats" has no gaps, and returns nothing.
         """
         node = self._attempt(attempt).node(node_rank)
-        before = node.revision
+        before = node.revision + node.beats.revision
         entries = node.feed(journal, offset, data)
-        if node.revision != before:
+        if node.revision + node.beats.revision != before:
             self.revision += 1
         return tuple(
             NodeEvent(
@@ -73,6 +96,10 @@ class JobModel:
             )
             for entry in entries
         )
+
+    def beats_from(self, attempt: int, node_rank: int, offset: int) -> None:
+        """The journal of beats is read from `offset` on: its tail, or one that replaced it."""
+        self._attempt(attempt).node(node_rank).digests.begin(offset)
 
     def sized(self, attempt: int, node_rank: int, journal: str, size: int) -> None:
         """A journal is known to hold `size` bytes: the job is not judged before they were fed.
@@ -130,11 +157,18 @@ class JobModel:
 
     def snapshot(self, now: float) -> Job:
         """The job as it is known. `now` is the controller's wall clock; it decides how long is
-        "waiting" and nothing else. The same object while nothing changed."""
-        waiting = self._waiting(now)
-        if self._snapshot is None or self._snapshot[:2] != (self.revision, waiting):
-            self._snapshot = (self.revision, waiting, self._with_past(self._build(waiting)))
-        return self._snapshot[2]
+        "waiting", and how old beats are, and nothing else. The same object while nothing changed;
+        ages move every AGE_STEP seconds."""
+        key = (self.revision, self._waiting(now), self._moment(now))
+        if self._snapshot is None or self._snapshot[0] != key:
+            self._snapshot = (key, self._with_past(self._build(*key[1:])))
+        return self._snapshot[1]
+
+    def newest_names(self) -> tuple[int, dict[int, str]]:
+        """The newest attempt, and the names of its nodes by their node rank."""
+        newest = max(self._attempts, default=0)
+        nodes = self._attempts[newest].nodes if self._attempts else {}
+        return newest, {rank: node.name for rank, node in nodes.items()}
 
     def _with_past(self, job: Job) -> Job:
         past = self._past
@@ -159,6 +193,15 @@ class JobModel:
                 began = since - offset if began is None else max(began, since - offset)
         return began is not None and now - began > WAITING_AFTER
 
+    def _moment(self, now: float) -> float:
+        """`now` in steps while beats grow older, else always the same."""
+        if self._beating[0] != self.revision:
+            attempt = self._attempts.get(max(self._attempts, default=0))
+            nodes = attempt.nodes.values() if attempt else ()
+            beating = any(node.running and node.beats.newest_at is not None for node in nodes)
+            self._beating = (self.revision, beating)
+        return math.floor(now / AGE_STEP) * AGE_STEP if self._beating[1] else 0.0
+
     def _link(self, name: str) -> Link:
         return self._links.get(name) or Link()
 
@@ -167,30 +210,39 @@ class JobModel:
         key = (attempt.revision, offsets)
         cached = self._verdicts.get(number)
         if cached is None or cached[0] != key:
-            cached = self._verdicts[number] = (key, judge(attempt, self.record, offsets))
+            verdict = judge(attempt, self.record, offsets, self._rules)
+            cached = self._verdicts[number] = (key, verdict)
         return cached[1]
 
-    def _node(self, attempt: int, node: NodeFold) -> JobNode:
-        key, link = (attempt, node.node_rank), self._link(node.name)
-        cached = self._nodes.get(key)
-        if cached is None or cached[0] != node.revision or cached[1] != link:
-            cached = self._nodes[key] = (node.revision, link, node.snapshot(link))
-        return cached[2]
+    def _node(self, attempt: int, node: NodeFold, moment: float) -> JobNode:
+        where, link = (attempt, node.node_rank), self._link(node.name)
+        key = (node.revision, node.beats.revision, link, moment)
+        cached = self._nodes.get(where)
+        if cached is None or cached[0] != key:
+            cached = self._nodes[where] = (key, node.snapshot(link, moment))
+        return cached[1]
 
-    def _build(self, waiting: bool) -> Job:
+    def _build(self, waiting: bool, moment: float) -> Job:
         newest = self._attempt(max(self._attempts, default=0))
         offsets = skews(self._links)
         verdicts = [self._judge(number, offsets) for number in sorted(self._attempts)]
         verdict = verdicts[-1]
         history = tuple(item for past in verdicts for item in past.generations)
-        nodes = tuple(self._node(newest.number, newest.nodes[r]) for r in sorted(newest.nodes))
+        members = [newest.nodes[rank] for rank in sorted(newest.nodes)]
+        nodes = tuple(self._node(newest.number, node, moment) for node in members)
+        slow = slow_ranks(_own_times(members, nodes))
         record = self.record
+        folds = (
+            (node.name, node.beats)
+            for number in sorted(self._attempts)
+            for _, node in sorted(self._attempts[number].nodes.items())
+        )
         starts = [past.started_at for past in verdicts if past.started_at is not None]
         return Job(
             id=record.id,
             name=clean(record.name),
             state=verdict.state,
-            flags=self._flags(newest, verdict, waiting),
+            flags=self._flags(newest, verdict, waiting, bool(slow)),
             cluster=clean(record.cluster),
             launcher=clean(record.launcher),
             kind=clean(record.kind),
@@ -206,12 +258,29 @@ class JobModel:
             created_by=clean(record.created_by),
             started_at=min(starts, default=None),
             ended_at=verdict.ended_at,
-            nodes=nodes,
+            nodes=mark_nodes(nodes, slow),
             history=history,
             cancelled_by=verdict.cancelled_by,
+            metrics=job_metrics(nodes, folds, offsets),
+            stalls=self._stalls(offsets),
+            finished=self._finished(members, verdict),
         )
 
-    def _flags(self, attempt: AttemptFold, verdict: Verdict, waiting: bool) -> tuple[str, ...]:
+    def _stalls(self, offsets: Mapping[str, float]) -> tuple[Stall, ...]:
+        return tuple(
+            stall
+            for number in sorted(self._attempts, reverse=True)
+            for stall in stalls_of(self.record.id, number, self._attempts[number].nodes, offsets)
+        )
+
+    def _finished(self, nodes: Iterable[NodeFold], verdict: Verdict) -> bool | None:
+        if not self.record.finished_flag or not verdict.state.ended:
+            return None
+        return any(node.events.finished for node in nodes)
+
+    def _flags(
+        self, attempt: AttemptFold, verdict: Verdict, waiting: bool, slow: bool
+    ) -> tuple[str, ...]:
         nodes = list(attempt.nodes.values())
         going = not verdict.state.ended
         unknown = any(
@@ -220,7 +289,13 @@ class JobModel:
             and (not node.heard or self._link(node.name).state is LinkState.UNREACHABLE)
             for node in nodes
         )
+        current = verdict.generations[-1].generation if verdict.generations else None
         flags = {
+            "stalled": going
+            and any(
+                node.events.ended is None and node.events.stalls.open_in(current) for node in nodes
+            ),
+            "straggler": going and slow,
             "cancelling": going and any(node.events.cancel is not None for node in nodes),
             "degraded": verdict.degraded,
             "uninstrumented": any(node.launcher.hook_missing for node in nodes),
@@ -228,6 +303,18 @@ class JobModel:
             "waiting": going and waiting,
         }
         return tuple(name for name, on in flags.items() if on)
+
+
+def _own_times(folds: Iterable[NodeFold], nodes: Iterable[JobNode]) -> dict[int, tuple[float, ...]]:
+    """The newest own times of every rank that trains, see `stragglers.slow_ranks`."""
+    found: dict[int, tuple[float, ...]] = {}
+    for fold, node in zip(folds, nodes, strict=True):
+        for rank in node.ranks:
+            if rank.stage is Stage.TRAINING and rank.own_time is not None:
+                seen = fold.beats.seen(node.generation or 0, rank.local_rank)
+                if seen is not None:
+                    found[rank.rank] = tuple(seen.own)
+    return found
 
 
 def _restarts(attempt: int, history: tuple[Generation, ...]) -> int:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from cockpit.model import events as ev
+from cockpit.model.beats import BeatsFold, watched
 from cockpit.model.causes import (
     Guilt,
     Suspect,
@@ -18,6 +21,7 @@ from cockpit.model.causes import (
     split_code,
     words_suspect,
 )
+from cockpit.model.digests import DigestReader
 from cockpit.model.folds import LauncherFold, LocalGeneration, SupervisorFold
 from cockpit.model.journals import Entry, JournalReader
 from cockpit.model.types import JobNode, Link, NodeState, Rank, RankState
@@ -25,6 +29,12 @@ from cockpit.protocol.records import Member
 from cockpit.text import clean
 
 JOURNALS = ("events", "launcher")
+"""What a node's part in an attempt is judged by."""
+BEATS = "beats"
+"""The journal of beats: shown, never judged by."""
+
+_STOPPED = "Stopped"
+"""What a launcher process raises when watchers have the ranks of all nodes ended at a stall."""
 
 UNSUPERVISED = "no supervisor watches over it"
 """Note of a node whose attempt goes on alone: its end may stay unseen until one adopts it."""
@@ -49,6 +59,8 @@ class NodeFold:
         self.instrumented = instrumented
         self.events = SupervisorFold()
         self.launcher = LauncherFold()
+        self.beats = BeatsFold()
+        self.digests = DigestReader()
         self.readers = {journal: JournalReader() for journal in JOURNALS}
         self.sizes: dict[str, int] = {}
         """Bytes that a journal is known to hold at least."""
@@ -66,7 +78,14 @@ class NodeFold:
             self.revision += 1
 
     def feed(self, journal: str, offset: int, data: bytes) -> list[Entry]:
-        """Raises KeyError for a journal that does not exist, GapError for missing bytes."""
+        """Raises KeyError for a journal that does not exist, GapError for missing bytes.
+
+        Beats have neither gaps nor entries, and leave `revision` alone.
+        """
+        if journal == BEATS:
+            for digest in self.digests.feed(offset, data):
+                self.beats.apply(digest)
+            return []
         reader = self.readers[journal]
         before = reader.position
         entries = reader.feed(offset, data)
@@ -149,7 +168,11 @@ class NodeFold:
     def _all_suspects(self, skew: float) -> Iterator[Suspect]:
         for number, local in self.launcher.generations.items():
             for failure in local.failures.values():
-                yield rank_suspect(failure, self.name, number, failure.at - skew)
+                suspect = rank_suspect(failure, self.name, number, failure.at - skew)
+                if failure.local_rank in local.timeouts and not failure.exception:
+                    # Its rank monitor ended it; the stall is why.
+                    suspect = msgspec.structs.replace(suspect, guilt=Guilt.VICTIM)
+                yield suspect
         if self.events.start_failed is not None:
             failed = self.events.start_failed
             at = failed.at - skew
@@ -201,6 +224,11 @@ class NodeFold:
             )
 
     def _words(self, kind: str, message: str, at: float, number: int | None) -> Suspect:
+        if kind == _STOPPED:
+            # Another node's watcher has the details, where it can be asked.
+            return words_suspect(
+                "stall", self.name, message, at, generation=number, guilt=Guilt.UNCLEAR
+            )
         words = message if message.startswith(kind) else f"{kind}: {message}"
         guilt = guilt_of(words)
         if kind in ("SignalException", "KeyboardInterrupt"):
@@ -212,7 +240,8 @@ class NodeFold:
 
     # -- snapshot ------------------------------------------------------------------------------
 
-    def snapshot(self, link: Link) -> JobNode:
+    def snapshot(self, link: Link, now: float) -> JobNode:
+        """`now` is the controller's wall clock; the ages of beats depend on it, nothing else."""
         events, local = self.events, self.launcher.current
         pid = events.started.process.pid if events.started else None
         if pid is None and self.launcher.process is not None:
@@ -237,10 +266,21 @@ class NodeFold:
             generation=local.start.generation if local else None,
             exit_code=code,
             signal=number,
-            ranks=self._snapshot_ranks(local),
+            ranks=self._watched_ranks(local, link, now),
             swept=tuple(events.swept),
             left=events.left,
             notes=notes if supervised else (*notes, UNSUPERVISED),
+        )
+
+    def _watched_ranks(
+        self, local: LocalGeneration | None, link: Link, now: float
+    ) -> tuple[Rank, ...]:
+        if local is None:
+            return ()
+        number, began = local.start.generation, local.start.at
+        return tuple(
+            watched(rank, self.beats, number, began, link, now)
+            for rank in self._snapshot_ranks(local)
         )
 
     def _snapshot_ranks(self, local: LocalGeneration | None) -> tuple[Rank, ...]:

@@ -10,7 +10,22 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from cockpit.model.folds import LocalGeneration
 from cockpit.model.nodes import NodeFold
+from cockpit.model.stalls import ON_STALL
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody asked for the end of a round. `at` is on the cluster's clock."""
+
+    at: float
+    by: str
+    reason: str
+
+    @property
+    def stall(self) -> bool:
+        """A watcher asked, because of a stall."""
+        return self.by == ON_STALL
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +42,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """When the first member began to stop its ranks."""
     ended_at: float | None
     """When the last member had ended it; None while one has not."""
-    asked: bool
-    """A person asked for its end: a member stopped healthy ranks."""
+    asked: Asked | None
+    """Who asked for its end first."""
 
 
 def merge_rounds(nodes: Iterable[NodeFold], skews: Mapping[str, float]) -> list[Round]:
@@ -55,8 +70,19 @@ def _merge(number: int, members: list[NodeFold], skews: Mapping[str, float]) -> 
             default=None,
         ),
         ended_at=max(known) if len(known) == len(ends) else None,
-        asked=any(
-            local.group is not None and local.group.state == "UNHEALTHY" and not local.failures
-            for local, _ in shifted
-        ),
+        asked=_asked(shifted),
     )
+
+
+def _asked(shifted: Iterable[tuple[LocalGeneration, float]]) -> Asked | None:
+    """The earliest word of it; who asked and why as the first node knows that does."""
+    words = sorted(
+        (local.restarting.at - skew, local.restarting.by, local.restarting.reason)
+        for local, skew in shifted
+        if local.restarting is not None
+    )
+    if not words:
+        return None
+    by = next((by for _, by, _ in words if by), "")
+    reason = next((reason for _, _, reason in words if reason), "")
+    return Asked(at=words[0][0], by=by, reason=reason)

@@ -20,6 +20,8 @@ __all__ = [
     "Generation",
     "Gpu",
     "GpuProcess",
+    "GpuXid",
+    "Health",
     "Host",
     "Job",
     "JobNode",
@@ -27,10 +29,17 @@ __all__ = [
     "Leftover",
     "Link",
     "LinkState",
+    "Metric",
+    "MigInstance",
     "Node",
     "NodeState",
+    "NvLink",
+    "PcieLink",
     "Rank",
     "RankState",
+    "RemappedRows",
+    "Stage",
+    "Stall",
 ]
 
 
@@ -100,6 +109,29 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     at: float | None = None
     generation: int | None = None
+    exception: str = ""
+    """Type name, where a rank raised one."""
+    label: str = ""
+    """What a rule recognised: "CUDA out of memory"; "" when none did."""
+    hint: str = ""
+    """What to do about it, from that rule."""
+    tail: tuple[str, ...] = ()
+    """The last lines of the rank's stderr."""
+
+
+class Stage(str, enum.Enum):
+    """What a rank is doing, by its beats."""
+
+    NONE = "none"
+    """Nothing beats here: not instrumented, or no Python. Not a sign of trouble."""
+    STARTING = "starting"
+    """No beat yet."""
+    TRAINING = "training"
+    SILENT = "silent"
+    """The last beat, or the start, is longer ago than the limit."""
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+    """Whoever watches the beats is silent or out of reach."""
 
 
 class Rank(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,10 +142,57 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     signal: int | None = None
     message: str = ""
+    stage: Stage = Stage.NONE
     step: int | None = None
     beats: int | None = None
     beat_age: float | None = None
+    """Seconds since the last beat, at the moment of the snapshot; None where that is unknown."""
+    beat_limit: float | None = None
+    """Seconds after which it counts as stalled."""
+    step_time: float | None = None
+    """Median seconds of its newest steps; its rate is 1 / step_time."""
+    own_time: float | None = None
+    """The part of `step_time` that it did not wait for others, where that can be told."""
+    straggler: bool = False
+    """Its own time, or its GPU's power or clock, stands apart from its peers."""
     metrics: dict[str, float] = {}
+    """The newest value of each metric."""
+    sections: tuple[str, ...] = ()
+    """Open sections that ft_launcher's rank monitor knows of."""
+    monitor_age: float | None = None
+    """Seconds since ft_launcher's rank monitor heard of it; None without one."""
+    note: str = ""
+    """Why it is not instrumented."""
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure of a job over time, as its lowest rank that has it reports it."""
+
+    name: str
+    rank: int
+    value: float
+    low: float
+    """The least newest value of all ranks that report it."""
+    high: float
+    history: tuple[tuple[float, float], ...] = ()
+    """(wall time, value), oldest first; at most 240 points, thinned evenly over the job's life."""
+
+
+class Stall(msgspec.Struct, frozen=True, kw_only=True):
+    """A stall that was declared on one node."""
+
+    attempt: int
+    generation: int
+    node: str
+    ranks: tuple[int, ...]
+    at: float
+    action: str
+    """warn | restart | cancel"""
+    message: str
+    recovered_at: float | None = None
+    stacks: str = ""
+    """Where the stacks lie that were taken then: a path below the node's state_dir."""
+    node_rank: int = 0
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +237,12 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
     """Why it ended, when it did not succeed and was not ended by a change of membership."""
     reason: str = ""
-    """"" while it runs, else succeeded | failed | membership | cancelled | operator"""
+    """"" while it runs, else succeeded | failed | membership | cancelled | operator | stall"""
+    by: str = ""
+    """Who asked for its end, with reason operator."""
+    victims: tuple[Cause, ...] = ()
+    """What the other ranks saw then, in order of time; at most 8."""
+    victim_count: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +250,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: JobState
     flags: tuple[str, ...] = ()
-    """stalled, degraded, waiting, uninstrumented, cancelling, unknown_nodes (some unreachable)"""
+    """stalled, straggler, cancelling, degraded, uninstrumented, unknown_nodes (some unreachable),
+    waiting"""
     cluster: str
     launcher: str
     kind: str
@@ -188,6 +273,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[JobNode, ...] = ()
     history: tuple[Generation, ...] = ()
     cancelled_by: str = ""
+    metrics: tuple[Metric, ...] = ()
+    stalls: tuple[Stall, ...] = ()
+    """Newest attempt first."""
+    finished: bool | None = None
+    """Whether the job's finished flag was there at its end; None where none was asked for."""
+
+    @property
+    def steps(self) -> tuple[int, int] | None:
+        """The least and the highest step of the ranks that beat; their spread is the difference."""
+        known = [r.step for node in self.nodes for r in node.ranks if r.step is not None]
+        return (min(known), max(known)) if known else None
 
     @property
     def world_size(self) -> int:
@@ -202,7 +298,58 @@ Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     pid: Count
     user: str = ""
+    """"": hidden, as processes of another container are."""
     memory: Count | None = None
+    command: str = ""
+    """Its first 60 characters."""
+    job: str = ""
+    """Id of the job of ours that it belongs to."""
+
+
+class GpuXid(msgspec.Struct, frozen=True, kw_only=True):
+    """An error that the NVIDIA driver told, by its number."""
+
+    number: Count
+    at: Figure | None = None
+    """Node's wall clock."""
+
+
+class NvLink(msgspec.Struct, frozen=True, kw_only=True):
+    """All links of a GPU together."""
+
+    active: Count | None = None
+    total: Count | None = None
+    tx: Figure | None = None
+    """Bytes a second."""
+    rx: Figure | None = None
+    errors: Count | None = None
+    """Since the driver was loaded."""
+
+
+class RemappedRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a GPU's memory that were replaced."""
+
+    correctable: Count | None = None
+    uncorrectable: Count | None = None
+    pending: bool | None = None
+    """A row is replaced at the next reset."""
+    failed: bool | None = None
+    """No spare row was left."""
+
+
+class PcieLink(msgspec.Struct, frozen=True, kw_only=True):
+    gen: Count | None = None
+    width: Count | None = None
+
+
+class MigInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a GPU; power, temperature and clock are the whole GPU's."""
+
+    index: Count
+    name: str = ""
+    uuid: str = ""
+    memory_used: Count | None = None
+    memory_total: Count | None = None
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,25 +357,62 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     uuid: str = ""
     state: Literal["ok", "lost", "error"] = "ok"
+    error: str = ""
+    """Why the state is not "ok"."""
     utilization: Figure | None = None
+    memory_utilization: Figure | None = None
     memory_used: Count | None = None
     memory_total: Count | None = None
     power: Figure | None = None
     power_limit: Figure | None = None
     temperature: Figure | None = None
+    memory_temperature: Figure | None = None
     sm_clock: Count | None = None
+    """MHz"""
+    sm_clock_max: Count | None = None
+    throttle: tuple[str, ...] | None = None
+    """What holds the clocks down: power_cap, hw_slowdown, hw_thermal, sw_thermal, hw_power_brake,
+    sync_boost, board_limit, reliability. None: unknown."""
+    ecc_uncorrected: Count | None = None
+    """Since the driver was loaded."""
+    ecc_uncorrected_total: Count | None = None
+    remapped_rows: RemappedRows | None = None
+    recovery_action: str | None = None
+    """What the driver wants done: "none", "gpu_reset", "node_reboot", "drain_and_reset", …"""
+    nvlink: NvLink | None = None
+    pcie: PcieLink | None = None
+    slow_age: Figure | None = None
+    """Seconds since links, ECC, rows and processes were read, where that is too long ago."""
     processes: tuple[GpuProcess, ...] = ()
+    xids: tuple[GpuXid, ...] = ()
+    """Of the last hour, oldest first."""
+    mig: tuple[MigInstance, ...] = ()
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """`disk_*` but the rates: the file system of the node's state folder. Rates in bytes/s."""
+
     cpus: Count | None = None
     cpu_percent: Figure | None = None
     load1: Figure | None = None
     memory_used: Count | None = None
     memory_total: Count | None = None
+    swap_used: Count | None = None
+    swap_total: Count | None = None
     disk_free: Count | None = None
     disk_total: Count | None = None
+    disk_read: Figure | None = None
+    disk_written: Figure | None = None
+    network_in: Figure | None = None
+    """Physical devices and InfiniBand ports together."""
+    network_out: Figure | None = None
+    temperature: Figure | None = None
+    blocked: Count | None = None
+    """Processes that wait in the kernel (state D): for a disk, a file server or a driver."""
     uptime: Figure | None = None
+
+
+Health = Literal["unknown", "ok", "warn", "crit"]
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +424,17 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     host: Host | None = None
     gpus: tuple[Gpu, ...] = ()
     gpu_error: str = ""
+    gpu_stalled: float | None = None
+    """Seconds for which the GPU driver has not answered; None while it does."""
+    driver: str = ""
+    cuda: str = ""
+    """Newest CUDA that the driver knows."""
+    user: str = ""
+    """Whose agent it is: processes of other users are foreign."""
+    health: Health = "unknown"
+    """By the newest sample, however old that is; "unknown" before the first."""
+    health_reasons: tuple[str, ...] = ()
+    """Worst first."""
     simulated: bool = False
     """The GPU figures are made up; say "simulated" wherever they are shown."""
     sampled_at: float | None = None

@@ -19,6 +19,7 @@ from cockpit.model.fleet import FleetModel
 from cockpit.model.merged import LogLine
 from cockpit.model.reports import CancelReport, NodeProof
 from cockpit.model.types import Link, LinkState, Node
+from tests.model.building import running
 from tests.model.scenarios import JOB, ONLINE, T0, fold
 from tests.model.test_model_fleet import SAMPLE
 
@@ -29,8 +30,24 @@ CAUSE = {
     "exit_code": 7,
     "signal": None,
     "message": "RuntimeError: boom from rank 3",
+    "exception": "RuntimeError",
+    "label": None,
+    "hint": None,
+    "tail": [],
     "generation": 0,
     "at": "2026-01-01T00:00:06.107+00:00",
+}
+
+
+VICTIM = {
+    "kind": "exit",
+    "exit_code": 1,
+    "signal": None,
+    "exception": "RuntimeError",
+    "label": "another rank went away",
+    "hint": "this rank is a victim: look for the one that failed first, or at the network",
+    "tail": [],
+    "generation": 0,
 }
 
 
@@ -44,6 +61,10 @@ def node_fleet() -> FleetModel:
 def test_status_of_a_failed_job() -> None:
     document = status_document(fold("rank_raises"), node_fleet().snapshot().nodes, 101.5)
     nodes = document.pop("nodes")
+    victims = document["history"][0].pop("victims")
+    assert [(v["rank"], v["node"]) for v in victims] == [(2, "gpu02"), (0, "gpu01"), (1, "gpu01")]
+    for victim in victims:
+        assert VICTIM.items() <= victim.items()
     assert document == {
         "schema": 1,
         "id": JOB,
@@ -65,16 +86,23 @@ def test_status_of_a_failed_job() -> None:
         "started_at": "2026-01-01T00:00:00.520+00:00",
         "ended_at": "2026-01-01T00:00:07.300+00:00",
         "cancelled_by": None,
+        "finished": None,
+        "steps": None,
+        "metrics": [],
+        "stalls": [],
         "history": [
             {
                 "attempt": 0,
                 "generation": 0,
                 "started_at": "2026-01-01T00:00:03.004+00:00",
                 "ended_at": "2026-01-01T00:00:06.107+00:00",
+                "duration": 3.103,
                 "world_size": 4,
                 "nodes": 2,
                 "reason": "failed",
+                "by": None,
                 "cause": CAUSE,
+                "victim_count": 3,
             }
         ],
     }
@@ -113,12 +141,57 @@ def test_status_of_a_failed_job() -> None:
         "exit_code": 7,
         "signal": None,
         "message": "RuntimeError: boom from rank 3",
+        "stage": "ended",
         "step": None,
+        "step_time": None,
+        "own_time": None,
+        "straggler": False,
         "beats": None,
         "beat_age": None,
+        "beat_limit": None,
         "metrics": {},
+        "sections": [],
+        "monitor_age": None,
+        "note": None,
     }
     assert (nodes[0]["gpus"], nodes[0]["age"]) == ([], None)
+
+
+def test_status_of_a_job_that_beats() -> None:
+    cluster = running()
+    cluster.beats(
+        0, 10.0, 0, {"step": 41, "own": 0.3, "metrics": {"loss": 2.5}},
+        {"step": 43, "ft": {"beats": 1, "age": 1.0, "sections": ["step"]}},
+    )  # fmt: skip
+    cluster.beats(1, 10.0, 0, {"stage": "silent", "age": 31.0, "limit": 30.0}, {"note": "no hook"})
+    cluster.stalled(1, 9.0, 0, (2, 10), message="rank 2 has been silent")
+    cluster.say(1, "events", 9.5, "stacks", path="stacks/0.json", reason="stall", generation=0)
+    job = cluster.job(10.5)
+    document = status_document(job)
+    ranks = [rank for node in document["nodes"] for rank in node["ranks"]]
+    assert [rank["stage"] for rank in ranks] == ["training", "training", "silent", "training"]
+    assert (ranks[0]["step"], ranks[0]["step_time"], ranks[0]["own_time"]) == (41, 0.5, 0.3)
+    assert (ranks[0]["beat_age"], ranks[0]["metrics"]) == (0.7, {"loss": 2.5})
+    assert (ranks[1]["sections"], ranks[1]["monitor_age"]) == (["step"], 1.5)
+    assert (ranks[2]["beat_age"], ranks[2]["beat_limit"]) == (31.5, 30.0)
+    assert ranks[3]["note"] == "no hook"
+    assert document["flags"] == ["stalled"]
+    assert document["steps"] == {"min": 10, "max": 43, "spread": 33}
+    assert document["metrics"][0] == {
+        "name": "loss", "rank": 0, "value": 2.5, "low": 2.5, "high": 2.5,
+        "history": [["2026-01-01T00:00:10.000+00:00", 2.5]],
+    }  # fmt: skip
+    assert document["stalls"] == [
+        {
+            "attempt": 0, "generation": 0, "node": "gpu02", "node_rank": 1, "ranks": [2],
+            "declared_at": "2026-01-01T00:00:09.000+00:00", "recovered_at": None,
+            "action": "warn", "message": "rank 2 has been silent",
+            "stacks": f"jobs/{JOB}/attempts/0/nodes/1/stacks/0.json",
+        }
+    ]  # fmt: skip
+    (listed,) = ps_document([job])["jobs"]
+    assert (listed["steps"], listed["step_time"]) == (document["steps"], 0.5)
+    assert json.loads(json.dumps(document)) == document
 
 
 def test_gpus_of_a_node_of_the_same_name_elsewhere_are_not_shown() -> None:
@@ -140,6 +213,8 @@ def test_the_list_of_jobs() -> None:
                 "nodes": 2,
                 "ranks": 4,
                 "restarts": 0,
+                "steps": None,
+                "step_time": None,
                 "exit_code": 0,
                 "cause": None,
                 "created_at": "2025-12-31T23:59:59.000+00:00",
@@ -167,10 +242,28 @@ def test_the_list_of_nodes() -> None:
         "power_limit": 700.0,
         "temperature": 61.0,
         "sm_clock": 1980,
-        "processes": [{"pid": 4242, "user": "ada", "memory": 69 << 30}],
+        "error": "",
+        "memory_utilization": None,
+        "memory_temperature": None,
+        "sm_clock_max": None,
+        "throttle": None,
+        "ecc_uncorrected": None,
+        "ecc_uncorrected_total": None,
+        "remapped_rows": None,
+        "recovery_action": None,
+        "nvlink": None,
+        "pcie": None,
+        "slow_age": None,
+        "processes": [{"pid": 4242, "user": "ada", "memory": 69 << 30, "command": "", "job": ""}],
+        "xids": [],
+        "mig": [],
     }
     assert first["host"]["cpus"] == 64
     assert (first["age"], first["simulated"], first["gpu_error"]) == (2.25, False, None)
+    assert (first["health"], first["health_reasons"]) == (
+        "crit",
+        ["gpu 1: lost", "0.0 GB of disk left"],
+    )
     assert second == {
         "name": "gpu03",
         "cluster": "lab",
@@ -185,6 +278,12 @@ def test_the_list_of_nodes() -> None:
         "host": None,
         "gpus": [],
         "gpu_error": None,
+        "gpu_stalled": None,
+        "driver": None,
+        "cuda": None,
+        "user": None,
+        "health": "unknown",
+        "health_reasons": [],
         "simulated": False,
         "age": None,
     }

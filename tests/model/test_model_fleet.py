@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cockpit.model import samples
 from cockpit.model.fleet import FleetModel
 from cockpit.model.jobs import JobModel
-from cockpit.model.types import GpuProcess, Link, LinkState
+from cockpit.model.types import GpuProcess, GpuXid, Link, LinkState, NvLink, RemappedRows
 from tests.model.scenarios import ONLINE, T0, journals, model, record
 
 SAMPLE = {
@@ -68,6 +68,63 @@ def test_one_bad_figure_costs_only_itself() -> None:
     assert got.processes == (GpuProcess(pid=7, user="eve", memory=None),)
 
 
+FULL_GPU = {
+    "index": 0, "name": "NVIDIA H100", "uuid": "GPU-1", "state": "ok", "error": "",
+    "memory_utilization": 41, "memory_temperature": 78, "sm_clock_max": 1980,
+    "throttle": ["power_cap"], "ecc_uncorrected": 1, "ecc_uncorrected_total": 2,
+    "remapped_rows": {"correctable": 1, "uncorrectable": 0, "pending": True, "failed": False},
+    "recovery_action": "none",
+    "nvlink": {"active": 17, "total": 18, "tx": 1.5, "rx": 2, "errors": 3},
+    "pcie": {"gen": 5, "width": 16}, "slow_age": 33.5,
+    "processes": [{"pid": 1, "user": "ada", "memory": 5, "command": "python x", "job": "0123"}],
+    "xids": [{"number": 79, "at": T0}],
+    "mig": [{"index": 0, "name": "MIG 1g", "uuid": "MIG-1", "memory_used": 1, "memory_total": 2}],
+}  # fmt: skip
+FULL = SAMPLE | {"gpus": [FULL_GPU], "driver": "570", "cuda": "12.8", "user": "ada"}
+
+
+def test_every_figure_of_a_gpu_is_typed() -> None:
+    (gpu,) = samples.decode(FULL).gpus
+    assert gpu.nvlink == NvLink(active=17, total=18, tx=1.5, rx=2.0, errors=3)
+    assert gpu.remapped_rows == RemappedRows(
+        correctable=1, uncorrectable=0, pending=True, failed=False
+    )
+    assert gpu.processes[0] == GpuProcess(
+        pid=1, user="ada", memory=5, command="python x", job="0123"
+    )
+    assert gpu.xids == (GpuXid(number=79, at=T0),)
+    assert gpu.mig[0].name == "MIG 1g"
+    assert (gpu.throttle, gpu.recovery_action, gpu.slow_age) == (("power_cap",), "none", 33.5)
+
+
+def test_what_is_saved_of_a_damaged_sample_is_the_same_as_of_a_sound_one() -> None:
+    damaged = samples.decode(FULL | {"simulated": "perhaps"})
+    assert damaged == samples.decode(FULL)
+    assert damaged.gpus[0].nvlink is not None
+
+
+def test_hostile_parts_of_a_gpu_cost_only_themselves() -> None:
+    bad = FULL_GPU | {
+        "throttle": ["power\x1b[2J_cap", 3, *["x"] * 100],
+        "nvlink": {"active": -1, "total": "all", "tx": 5},
+        "remapped_rows": [1, 2],
+        "xids": [{"number": -1}, {"number": 48}, *[{"number": 1}] * 1000],
+        "mig": [{"name": "no index"}, {"index": 1, "name": "a\u202eb"}],
+        "processes": [{"pid": 1, "command": "x" * 10_000, "job": "\x00"}],
+        "recovery_action": "\x07" * 10,
+        "pcie": None,
+    }
+    (gpu,) = samples.decode(FULL | {"gpus": [bad]}).gpus
+    assert gpu.throttle is not None
+    assert (gpu.throttle[:2], len(gpu.throttle) <= 16) == (("power_cap", "x"), True)
+    assert gpu.nvlink == NvLink(tx=5.0)
+    assert (gpu.remapped_rows, gpu.pcie, gpu.ecc_uncorrected) == (None, None, 1)
+    assert (gpu.xids[0].number, len(gpu.xids) <= 64) == (48, True)
+    assert [instance.name for instance in gpu.mig] == ["ab"]
+    assert (len(gpu.processes[0].command), gpu.processes[0].job) == (256, "")
+    assert gpu.recovery_action == ""
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -92,25 +149,28 @@ _JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(("index", "name", "pid", "user", "processes", "power", "state")), inner
-        )
+        | st.dictionaries(st.sampled_from((*sorted(FULL_GPU), "pid", "number", "command")), inner)
     ),
     max_leaves=10,
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(SAMPLE)), _JUNK))
+@given(
+    st.dictionaries(st.sampled_from(sorted(FULL)), _JUNK),
+    st.dictionaries(st.sampled_from(sorted(FULL_GPU)), _JUNK),
+)
 def test_no_sample_whatever_breaks_the_model_or_lets_control_characters_in(
-    payload: dict[str, object],
+    payload: dict[str, object], parts: dict[str, object]
 ) -> None:
-    sample = samples.decode(SAMPLE | payload)
-    words = [sample.gpu_error]
-    for gpu in sample.gpus:
-        words += [gpu.name, gpu.uuid, gpu.state, *(process.user for process in gpu.processes)]
-        for figure in (gpu.power, gpu.utilization, gpu.temperature, gpu.memory_used):
-            assert figure is None or -1e15 <= figure <= 2**62
-    assert all(word.isprintable() for word in words)
+    model = fleet()
+    for hostile in (FULL | payload, FULL | {"gpus": [FULL_GPU | parts]}):
+        sample = samples.decode(hostile)
+        for gpu in sample.gpus:
+            for figure in (gpu.power, gpu.utilization, gpu.temperature, gpu.memory_used):
+                assert figure is None or -1e15 <= figure <= 2**62
+        assert all(word.isprintable() for word in samples._words(sample))
+        model.sample("gpu01", "lab", hostile, 1.0)
+        assert all(reason.isprintable() for reason in model.snapshot().nodes[0].health_reasons)
 
 
 def fleet() -> FleetModel:

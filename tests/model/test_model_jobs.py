@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cockpit.cli.tables import status_text
+from cockpit.cli.statustext import status_text
 from cockpit.model.documents import status_document
 from cockpit.model.jobs import JobModel
 from cockpit.model.journals import GapError

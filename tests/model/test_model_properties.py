@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cockpit.model.jobs import JobModel
 from cockpit.model.ranges import Ranges
-from tests.model.scenarios import NAMES, T0, Where, fold, journals, model
+from tests.model.building import running
+from tests.model.scenarios import NAMES, ONLINE, T0, Where, fold, journals, model, plan
 
 SETTINGS = settings(max_examples=60, deadline=None)
 NOW = T0 + 1000.0
@@ -76,7 +77,7 @@ def test_a_line_torn_by_a_dead_writer_and_fenced_off_by_the_next_changes_nothing
 
 
 @SETTINGS
-@given(st.binary(max_size=2000), st.sampled_from(("events", "launcher")))
+@given(st.binary(max_size=2000), st.sampled_from(("events", "launcher", "beats")))
 def test_no_bytes_whatever_break_the_model(data: bytes, journal: str) -> None:
     job = JobModel(model("success").record)
     job.feed(0, 0, journal, 0, data + b"\n")
@@ -118,3 +119,33 @@ def test_ranges_are_the_set_of_their_members(items: list[tuple[int, int]]) -> No
     assert missing == set(range(5, 70)) - truth
     for position in range(0, 80, 7):
         assert ranges.after(position) == min((x for x in truth if x >= position), default=None)
+
+
+LIVE = running()
+for _at in range(12, 20):
+    LIVE.beats(0, float(_at), 0, {"step": _at, "metrics": {"loss": 30.0 - _at}}, {"step": _at})
+    LIVE.beats(1, float(_at), 0, {"step": _at, "own": 0.9}, {"step": _at, "own": 0.2})
+LIVE.stalled(1, 19.5, 0, (3, 19))
+LIVE_FEEDS = LIVE.data()
+
+
+@SETTINGS
+@given(st.integers(0, 2**32))
+def test_beats_of_a_running_job_give_the_same_picture_in_any_order(seed: int) -> None:
+    random = Random(seed)
+    job = JobModel(LIVE.record)
+    job.plan(plan(2))
+    for name in ("gpu01", "gpu02"):
+        job.link(name, ONLINE)
+    position = dict.fromkeys(LIVE_FEEDS, 0)
+    while open_feeds := [w for w in position if position[w] < len(LIVE_FEEDS[w])]:
+        where = random.choice(open_feeds)
+        data, at = LIVE_FEEDS[where], position[where]
+        start = at - random.randint(0, min(at, 300))
+        position[where] = min(at + random.choice((1, 50, 700)), len(data))
+        job.feed(*where, start, data[start : position[where]])
+        if random.random() < 0.2:
+            job.snapshot(T0 + random.choice((18.0, 20.0, 60.0)))
+    seen = job.snapshot(T0 + 20.0)
+    assert seen == LIVE.job(20.0)
+    assert seen.flags == ("stalled", "straggler")

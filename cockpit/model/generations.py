@@ -1,0 +1,212 @@
+"""The history of an attempt: when each generation began and ended, why, and who was hit by it.
+
+Called by `attempts` for a job's history and for the cause of an end. Told apart here: what ended
+a generation, what was asked for by a person or a watcher, and what merely failed afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from cockpit.model import events as ev
+from cockpit.model.causes import Guilt, Suspect, first_cause
+from cockpit.model.clocks import TOLERANCE
+from cockpit.model.nodes import NodeFold
+from cockpit.model.rounds import Round
+from cockpit.model.rules import Rules
+from cockpit.model.stalls import Silent, stall_suspect
+from cockpit.model.types import Cause, Generation, Stall
+from cockpit.protocol import layout
+
+VICTIMS = 8
+"""Victims of a generation that are shown."""
+XID_BEFORE = 60.0
+"""Seconds before a failure in which an Xid of the node's GPUs is taken for its reason."""
+XID_AFTER = 10.0
+"""The same afterwards: a rank is often dead before the kernel log was read."""
+
+STALL_HINT = "`cockpit stacks --last` shows where every rank was"
+
+Skews = Mapping[str, float]
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong in one generation."""
+
+    guilty: Cause | None
+    """What ended it, None where nothing did, or where somebody asked for its end."""
+    suspects: tuple[Suspect, ...]
+    """What may have ended it."""
+    victims: tuple[Suspect, ...]
+    """The other ranks that failed in it, in order of time."""
+
+
+def try_round(
+    item: Round,
+    suspects: Iterable[Suspect],
+    nodes: Iterable[NodeFold],
+    skews: Skews,
+    until: float = math.inf,
+) -> Trial:
+    """Weigh what went wrong in a generation. `until`: when the attempt was cancelled, if it was."""
+    asked_at = _asked_times(item, skews)
+    collateral: list[Suspect] = []
+    eligible: list[Suspect] = []
+    for suspect in suspects:
+        (collateral if _answers(suspect, asked_at) else eligible).append(suspect)
+    stall = _stall(item, nodes, skews)
+    if stall is not None and stall.at < until:
+        eligible.append(stall)
+    guilty = first_cause(eligible)
+    others = [other for other in (*eligible, *collateral) if other.cause is not guilty]
+    hit = [other for other in others if other.cause.rank is not None]
+    hit = [other for other in hit if other.cause.kind != "stall"]
+    hit.sort(key=lambda other: (other.at, other.cause.node, other.cause.rank or 0))
+    return Trial(guilty=guilty, suspects=tuple(eligible), victims=tuple(hit))
+
+
+def _asked_times(item: Round, skews: Skews) -> dict[str, float]:
+    """Node -> when it heard that the end of the round was asked for, on the cluster's clock.
+
+    Empty where nobody asked; "" stands for nodes that do not say.
+    """
+    if item.asked is None:
+        return {}
+    found = {"": item.asked.at - TOLERANCE}
+    for node in item.members:
+        restarting = node.launcher.generations[item.number].restarting
+        if restarting is not None:
+            found[node.name] = restarting.at - skews.get(node.name, 0.0)
+    return found
+
+
+def _answers(suspect: Suspect, asked_at: Mapping[str, float]) -> bool:
+    """A rank's failure that follows from the end that was asked for."""
+    if not asked_at or suspect.cause.rank is None:
+        return False
+    asked = asked_at.get(suspect.cause.node, asked_at[""])
+    return suspect.guilt is not Guilt.CULPRIT or suspect.at >= asked
+
+
+def _stall(item: Round, nodes: Iterable[NodeFold], skews: Skews) -> Suspect | None:
+    """The stall that ended a generation, None where none did."""
+    acted = item.asked is not None and item.asked.stall
+    silent: list[Silent] = []
+    fatal = [(item.asked.at, item.asked.reason)] if item.asked is not None and acted else []
+    for node in nodes:
+        skew = skews.get(node.name, 0.0)
+        for stall in node.events.stalls.open_in(item.number):
+            declared, at = stall.declared, stall.declared.at - skew
+            if acted or declared.action == "cancel":
+                fatal.append((at, declared.message))
+            silent += [_silent(node.name, rank, at) for rank in declared.ranks]
+        local = node.launcher.generations.get(item.number)
+        for timeout in local.timeouts.values() if local is not None else ():
+            at = timeout.at - skew
+            fatal.append((at, timeout.message))
+            silent.append(Silent(node=node.name, rank=timeout.rank, at=at, words=timeout.message))
+    if not fatal:
+        return None
+    at, message = min(fatal)
+    return stall_suspect(item.number, silent, message, at)
+
+
+def _silent(node: str, rank: ev.StalledRank, at: float) -> Silent:
+    return Silent(
+        node=node,
+        rank=rank.rank,
+        at=at,
+        step=rank.step,
+        first=rank.first,
+        age=rank.age,
+        limit=rank.limit,
+    )
+
+
+def generation(
+    attempt: int, item: Round, trial: Trial, ended_at: float | None, reason: str
+) -> Generation:
+    """One entry of the history. `trial.guilty` is its cause."""
+    return Generation(
+        attempt=attempt,
+        generation=item.number,
+        started_at=item.started_at,
+        ended_at=ended_at,
+        world_size=item.world_size,
+        nodes=max(item.sizes),
+        cause=trial.guilty,
+        reason=reason,
+        by=item.asked.by if item.asked is not None and reason == "operator" else "",
+        victims=tuple(suspect.cause for suspect in trial.victims[:VICTIMS]),
+        victim_count=len(trial.victims),
+    )
+
+
+def reason_of(cause: Cause) -> str:
+    """How a generation that this ended is said to have ended."""
+    return "stall" if cause.kind == "stall" else "failed"
+
+
+def stalls_of(job: str, attempt: int, nodes: Mapping[int, NodeFold], skews: Skews) -> list[Stall]:
+    """The stalls of an attempt, newest first, on the cluster's clock."""
+    found = []
+    for node_rank, node in nodes.items():
+        skew = skews.get(node.name, 0.0)
+        folder = layout.attempt_dir(job, attempt, node_rank)
+        for stall in node.events.stalls.stalls:
+            declared, recovered = stall.declared, stall.recovered_at
+            found.append(
+                Stall(
+                    attempt=attempt,
+                    generation=declared.generation,
+                    node=node.name,
+                    node_rank=node_rank,
+                    ranks=tuple(rank.rank for rank in declared.ranks),
+                    at=declared.at - skew,
+                    action=declared.action,
+                    message=declared.message,
+                    recovered_at=None if recovered is None else recovered - skew,
+                    stacks=f"{folder}/{stall.stacks}" if stall.stacks else "",
+                )
+            )
+    found.sort(key=lambda stall: (-stall.at, stall.node_rank))
+    return found
+
+
+class Explainer:
+    """Puts labels and hints to causes: by rules, and by what the GPUs reported around the time."""
+
+    def __init__(self, rules: Rules, nodes: Iterable[NodeFold], skews: Skews) -> None:
+        self._rules = rules
+        self._xids = {
+            node.name: [(xid.at - skews.get(node.name, 0.0), xid) for xid in node.events.xids]
+            for node in nodes
+        }
+
+    def cause(self, cause: Cause | None) -> Cause | None:
+        """`cause` explained. An Xid close to a failure counts, the one closest to it first."""
+        if cause is None or cause.kind == "cancelled":
+            return cause
+        if cause.kind == "stall":
+            return msgspec.structs.replace(cause, hint=STALL_HINT)
+        at = cause.at
+        near = [
+            (abs(at - when), xid)
+            for when, xid in self._xids.get(cause.node, ())
+            if at is not None and -XID_AFTER <= at - when <= XID_BEFORE
+        ]
+        near.sort(key=lambda pair: pair[0])
+        return self._rules.explain(cause, [xid for _, xid in near])
+
+    def generation(self, item: Generation) -> Generation:
+        """`item` with its cause and victims explained, victims by their message only."""
+        if item.cause is None and not item.victims:
+            return item
+        victims = tuple(
+            self.cause(msgspec.structs.replace(victim, tail=())) or victim
+            for victim in item.victims
+        )
+        return msgspec.structs.replace(item, cause=self.cause(item.cause), victims=victims)

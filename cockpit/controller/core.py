@@ -12,13 +12,13 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import platformdirs
 
-from cockpit.controller import cleaning, ending, secrets
+from cockpit.controller import allreduce, cleaning, doctor, ending, in_place, inspecting, secrets
 from cockpit.controller.logs import JobLog
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.starting import Attempt, Starter
@@ -28,9 +28,11 @@ from cockpit.executors import places
 from cockpit.executors.direct import Archive, Say
 from cockpit.launchers.plan import Plan, Request
 from cockpit.launchers.registry import plan as make_plan
+from cockpit.model.doctor import Deep, Report
 from cockpit.model.find import find
 from cockpit.model.mirror import MirrorStore
 from cockpit.model.reports import CancelReport
+from cockpit.model.stacks import StackReport
 from cockpit.model.store import JobStore, Seen
 from cockpit.model.types import Fleet, Job
 from cockpit.profiles.types import Config
@@ -122,9 +124,14 @@ class Controller:
 
     # -- sessions -----------------------------------------------------------------------------
 
-    def open(self, clusters: Sequence[str] | None = None) -> None:
-        """Start linking to every node of `clusters` (default: all configured). Idempotent."""
-        self._sessions.open(clusters)
+    def open(
+        self, clusters: Sequence[str] | None = None, nodes: Collection[str] | None = None
+    ) -> None:
+        """Start linking to every node of `clusters` (default: all configured). Idempotent.
+
+        `nodes`: only those of these names. Raises UsageError for a name that no node has.
+        """
+        self._sessions.open(clusters, nodes)
 
     async def settle(self, timeout: float) -> dict[NodeKey, CockpitError]:
         """Wait until every open node has listed its jobs or has failed to connect.
@@ -200,6 +207,8 @@ class Controller:
     def log(self, job_id: str, *, from_start: bool = False, first_attempt: int = 0) -> JobLog:
         """Follow the log streams of a job, merged by time; from the first byte or near the tail."""
         tracked = self._sessions.tracked(job_id)
+        # Who reads a job's log looks at the job; of one that has ended, the beats are fetched then.
+        tracked.want_beats()
         log = JobLog(
             tracked,
             self._mirrors,
@@ -209,6 +218,23 @@ class Controller:
         )
         self._logs.append(log)
         return log
+
+    async def stacks(self, job_id: str, *, timeout: float = inspecting.TIMEOUT) -> StackReport:
+        """Where every rank of the newest attempt is now, within `timeout` seconds.
+
+        Nodes and ranks that do not answer are named in the report. Raises JobNotFound, or
+        UsageError when the job has ended.
+        """
+        return await inspecting.take_stacks(self._sessions, job_id, timeout)
+
+    async def kept_stacks(
+        self, job_id: str, *, timeout: float = inspecting.KEPT_TIMEOUT
+    ) -> StackReport:
+        """Where the ranks were at the job's newest stall.
+
+        Raises JobNotFound, or CockpitError when no stacks were kept.
+        """
+        return await inspecting.kept_stacks(self._sessions, job_id, timeout)
 
     # -- intentions ---------------------------------------------------------------------------
 
@@ -261,6 +287,9 @@ class Controller:
             max_restarts=plan.max_restarts,
             grace=plan.grace,
             log_limit=request.launcher.log_limit,
+            watch=plan.watch,
+            files=plan.files,
+            finished_flag=plan.finished_flag,
         )
         attempt = Attempt(
             record=record,
@@ -270,6 +299,7 @@ class Controller:
             secrets=values,
             archive=archive,
             port=request.launcher.rdzv_port,
+            preflight=request.preflight,
         )
         await self._starter.start(attempt, say)
         return record.id
@@ -316,10 +346,12 @@ class Controller:
         job_id: str,
         *,
         given_secrets: Mapping[str, str] | None = None,
+        preflight: bool = True,
         say: Say = _quiet,
     ) -> int:
         """End the newest attempt and start the next from the same code and plan; its number.
 
+        `preflight` False starts in spite of what the nodes say of themselves.
         Raises StartError, UsageError (a secret that cannot be found here), or CockpitError when
         something of the old attempt is left and the next would collide with it.
         """
@@ -354,10 +386,48 @@ class Controller:
             secrets=values,
             archive=None,
             port=launcher.rdzv_port if launcher is not None else None,
+            preflight=preflight,
         )
         say(f"starting attempt {attempt.number} of {record.name}")
         await self._starter.start(attempt, say)
         return attempt.number
+
+    async def restart_ranks(
+        self,
+        job_id: str,
+        *,
+        reason: str = "",
+        patience: float | None = None,
+        say: Say = _quiet,
+    ) -> int:
+        """Restart the ranks of a running job where they are; the number of the new generation.
+
+        Attempt, launcher processes and code stay; none of `max_restarts` is spent. Waits
+        `patience` seconds (default: the job's grace and a minute) for the generation to form and
+        tells `say` for what. Raises JobNotFound, UsageError when there are no ranks to restart,
+        LinkError when no node can be reached, CockpitError when it did not come.
+        """
+        order = in_place.Order(by=self.by, reason=reason, patience=patience, say=say)
+        return await in_place.restart_ranks(self._sessions, job_id, order)
+
+    async def doctor(
+        self, clusters: Sequence[str] | None = None, nodes: Sequence[str] = ()
+    ) -> Report:
+        """Look at `nodes` (default: all) of `clusters` (default: all): sound, alike, in reach?
+
+        Starts nothing. Raises UsageError for a name that is not in the profiles.
+        """
+        names = self.config.clusters if clusters is None else clusters
+        return await doctor.examine(self._sessions, list(names), nodes)
+
+    async def doctor_deep(
+        self, report: Report, *, say: Say = _quiet, limit: float = allreduce.LIMIT
+    ) -> list[Deep]:
+        """A real all-reduce per cluster over the nodes of `report` that are fit for it.
+
+        Each run has `limit` seconds. Leaves nothing running; what it cannot end is a finding.
+        """
+        return await allreduce.diagnose(self, self._sessions, report, say=say, limit=limit)
 
     async def execute(
         self,

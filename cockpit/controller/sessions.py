@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from cockpit.controller.tracking import NodeKey, TrackedJob, Tracker
 from cockpit.errors import CockpitError, JobNotFound, LinkError, UsageError
 from cockpit.model.fleet import FleetModel
+from cockpit.model.rules import Rules
 from cockpit.model.types import Job, LinkState
 from cockpit.profiles.types import Cluster, Config, NodeSpec
 from cockpit.tasks import Tasks, within
@@ -39,7 +40,7 @@ class Sessions:
     ) -> None:
         self.config = config
         self.links: dict[NodeKey, NodeLink] = {}
-        self.tracker = Tracker(self._job_changed, recall)
+        self.tracker = Tracker(self._job_changed, recall, Rules(config.rules.values()))
         self.fleet = FleetModel()
         self._tasks = tasks
         self._telemetry = telemetry
@@ -56,11 +57,25 @@ class Sessions:
             )
         return cluster
 
-    def open(self, clusters: Sequence[str] | None = None) -> None:
-        """Start linking to every node of `clusters` (default: all configured). Idempotent."""
+    def open(
+        self, clusters: Sequence[str] | None = None, nodes: Collection[str] | None = None
+    ) -> None:
+        """Start linking to every node of `clusters` (default: all configured). Idempotent.
+
+        `nodes`: only those of these names. Raises UsageError for a name that no node has.
+        """
+        chosen = []
         for name in clusters if clusters is not None else self.config.clusters:
             cluster = self.cluster(name)
-            for spec in (*cluster.nodes, *cluster.spares):
+            chosen += [(cluster, spec) for spec in (*cluster.nodes, *cluster.spares)]
+        unknown = set(nodes or ()) - {spec.name for _, spec in chosen}
+        if unknown:
+            raise UsageError(
+                f"there is no node {', '.join(sorted(unknown))}",
+                "`cockpit profiles show` lists the nodes of each cluster",
+            )
+        for cluster, spec in chosen:
+            if nodes is None or spec.name in nodes:
                 self.open_node(cluster, spec)
 
     def open_node(self, cluster: Cluster, spec: NodeSpec) -> NodeLink:

@@ -36,6 +36,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     archive: Archive | None
     port: int | None
     """Fixed rendezvous port; probed on the head when None."""
+    preflight: bool = True
+    """Whether nodes are looked at thoroughly before the start."""
 
 
 class Starter:
@@ -62,6 +64,7 @@ class Starter:
             say=say,
             connect_timeout=cluster.connect_timeout + 5.0,
             port=attempt.port,
+            preflight=attempt.preflight,
         )
         places = [
             Place(

@@ -1,7 +1,8 @@
 """Every job that the connected nodes know: found by their listings, kept true by their journals.
 
 A node's listing (`watch_jobs`) says which jobs and attempts lie there; for each of them this
-module follows the two journals into the job's model. It starts nothing and ends nothing.
+module follows the journals into the job's model (`beating` the one of beats). It starts nothing and
+ends nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 
 import msgspec
 
+from cockpit.controller.beating import BeatsSink
 from cockpit.model.jobs import JobModel
+from cockpit.model.rules import Rules
 from cockpit.model.types import Job
 from cockpit.protocol import layout, records
 from cockpit.text import clean
@@ -123,14 +126,17 @@ class _JournalSink:
 class TrackedJob:
     """One job: its model, and where its attempts were seen."""
 
-    def __init__(self, record: records.JobRecord, on_change: Callable[[TrackedJob], None]) -> None:
+    def __init__(
+        self, record: records.JobRecord, on_change: Callable[[TrackedJob], None], rules: Rules
+    ) -> None:
         self.record = record
-        self.model = JobModel(record)
+        self.model = JobModel(record, rules)
         self.seats: dict[tuple[int, int], Seat] = {}
         self.streams: list[LogStream] = []
         """Every log file that the journals told of, in the order in which they appeared."""
         self._on_change = on_change
         self._sinks: list[_JournalSink] = []
+        self._beats: dict[tuple[int, int], BeatsSink] = {}
 
     @property
     def cluster(self) -> str:
@@ -143,14 +149,30 @@ class TrackedJob:
 
     @property
     def loaded(self) -> bool:
-        """Every journal was read as far as it went when it was found."""
-        return all(sink.caught_up for sink in self._sinks)
+        """Every journal was read as far as it went when it was found.
+
+        Of beats those count that are still to come, and those that `want_beats` asked for.
+        """
+        return all(sink.caught_up for sink in self._sinks) and all(
+            sink.caught_up for sink in self._beats.values()
+        )
+
+    def want_beats(self) -> None:
+        """Read what attempts that have ended left of their beats, in the background.
+
+        Not done unasked: a listing of a hundred ended jobs would fetch them all for nothing.
+        """
+        for where, seat in self.seats.items():
+            if where not in self._beats:
+                self._follow_beats(seat, ended=True)
 
     def close(self) -> None:
         """Stop following the journals."""
         for sink in self._sinks:
             if sink.follow is not None:
                 sink.follow.close()
+        for beats in self._beats.values():
+            beats.close()
 
     def newest(self) -> tuple[Seat, ...]:
         """The seats of the newest attempt, by node rank."""
@@ -202,14 +224,24 @@ class TrackedJob:
             sink = _JournalSink(self, seat.attempt, seat.node_rank, journal, ended)
             self._sinks.append(sink)
             sink.follow = seat.link.follow(f"{folder}/{file}", 0, sink)
+        if not ended:
+            self._follow_beats(seat, ended=False)
         self.changed()
+
+    def _follow_beats(self, seat: Seat, *, ended: bool) -> None:
+        folder = layout.attempt_dir(self.record.id, seat.attempt, seat.node_rank)
+        sink = BeatsSink(
+            self.model, seat.attempt, seat.node_rank, changed=self.changed, ended=ended
+        )
+        self._beats[seat.attempt, seat.node_rank] = sink
+        sink.start(seat.link, f"{folder}/{layout.BEATS}")
 
     def check_absent(self, key: NodeKey) -> None:
         """The node listed its jobs: what it does not list of the newest attempt is not there."""
-        job = self.model.snapshot(0.0)
-        for node in job.nodes:
-            if node.name == key.node and (job.attempt, node.node_rank) not in self.seats:
-                self.model.absent(job.attempt, node.node_rank)
+        newest, names = self.model.newest_names()
+        for node_rank, name in names.items():
+            if name == key.node and (newest, node_rank) not in self.seats:
+                self.model.absent(newest, node_rank)
 
     def _fits(self, seat: Seat, where: tuple[int, int]) -> tuple[bool, bool]:
         return seat.key.cluster == self.record.cluster, seat.key.node == self._owner(where)
@@ -222,21 +254,28 @@ class TrackedJob:
                 sink.no_more_than(None)
             elif sink.of(attempt, node_rank, "launcher") and size is not None:
                 sink.no_more_than(size)
+        if (attempt, node_rank) in self._beats:
+            self._beats[attempt, node_rank].finish()
 
     def _owner(self, where: tuple[int, int]) -> str:
         attempt, node_rank = where
-        job = self.model.snapshot(0.0)
-        if job.attempt != attempt:
-            return ""
-        return next((node.name for node in job.nodes if node.node_rank == node_rank), "")
+        newest, names = self.model.newest_names()
+        return names.get(node_rank, "") if newest == attempt else ""
 
 
 class Tracker:
-    """All jobs seen on all links of a controller. `recall`: a job as an earlier session saw it."""
+    """All jobs seen on all links of a controller. `recall`: a job as an earlier session saw it.
+
+    `rules` recognise the causes of their failures.
+    """
 
     def __init__(
-        self, on_change: Callable[[TrackedJob], None], recall: Callable[[str], Job | None]
+        self,
+        on_change: Callable[[TrackedJob], None],
+        recall: Callable[[str], Job | None],
+        rules: Rules | None = None,
     ) -> None:
+        self._rules = rules or Rules()
         self.jobs: dict[str, TrackedJob] = {}
         self._on_change = on_change
         self._recall = recall
@@ -276,7 +315,7 @@ class Tracker:
         """Take in an attempt that this controller has just started, before any listing says so."""
         tracked = self.jobs.get(record.id)
         if tracked is None:
-            tracked = self.jobs[record.id] = TrackedJob(record, self._on_change)
+            tracked = self.jobs[record.id] = TrackedJob(record, self._on_change, self._rules)
         tracked.take_seat(seat, plan, ended=False)
 
     def forget(self, job: str) -> None:
@@ -287,20 +326,26 @@ class Tracker:
             tracked.close()
 
     def recall(self, reference: str) -> None:
-        """Load older ended jobs whose id begins with, or whose name is, `reference`."""
+        """Load all of ended jobs whose id begins with, or whose name is, `reference`.
+
+        That is: older ones that were put off, and what they left of their beats.
+        """
         for job, places in list(self._postponed.items()):
             record = next(iter(places.values()))[0]
             if job.startswith(reference) or record.name == reference:
                 del self._postponed[job]
                 for key, (found, link, entry) in places.items():
                     self._take(key, link, found, entry)
+        for job, tracked in self.jobs.items():
+            if job.startswith(reference) or tracked.record.name == reference:
+                tracked.want_beats()
 
     def _take(
         self, key: NodeKey, link: NodeLink, record: records.JobRecord, entry: Mapping[str, Any]
     ) -> None:
         tracked = self.jobs.get(record.id)
         if tracked is None:
-            tracked = self.jobs[record.id] = TrackedJob(record, self._on_change)
+            tracked = self.jobs[record.id] = TrackedJob(record, self._on_change, self._rules)
             past = self._recall(record.id)
             if past is not None:
                 tracked.model.known_end(past)

@@ -18,17 +18,14 @@ import msgspec
 
 from cockpit.errors import CockpitError, LinkError, NodeError, StartError
 from cockpit.executors import places
-from cockpit.profiles.types import NodeSpec
-from cockpit.protocol.messages import Facts
+from cockpit.executors.looking import INSPECT_TIMEOUT, Looking, Place, Ready, Say
 from cockpit.protocol.records import AttemptRecord, JobRecord, Member, to_builtins
 from cockpit.tasks import within
 from cockpit.text import clean
 from cockpit.transport.link import NodeLink
 
-Say = Callable[[str], None]
 _T = TypeVar("_T")
 
-INSPECT_TIMEOUT = 60.0
 PREPARE_TIMEOUT = 120.0
 UPLOAD_TIMEOUT = 3600.0
 CLAIM_TIMEOUT = 20.0
@@ -43,23 +40,6 @@ class Archive(Protocol):
     @property
     def size(self) -> int: ...
     def chunks(self) -> Iterable[bytes]: ...
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate node of a start: its profile, its link, and the Python asked for on it."""
-
-    spec: NodeSpec
-    link: NodeLink
-    python: str | None = None
-
-
-class _Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A node that was looked at and holds the code."""
-
-    place: Place
-    facts: Facts
-    addr: str
-    nproc: int
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,17 +89,17 @@ class Gang:
         say: Say,
         connect_timeout: float,
         port: int | None = None,
+        preflight: bool = True,
     ) -> None:
+        """`preflight` False: only what a start cannot do without is looked at."""
         self._job = job
         self._attempt = attempt
         self._by = by
         self._secrets = dict(secrets)
         self._archive = archive
         self._say = say
-        self._connect_timeout = connect_timeout
         self._port = port
-        self._clock: float | None = None
-        """How far the attempt's clock is from this machine's, seconds."""
+        self._looking = Looking(job, say=say, connect_timeout=connect_timeout, thorough=preflight)
         self._asked: dict[str, tuple[Place, Member]] = {}
         """Nodes that were asked to claim, whatever came of it."""
         self._claims: list[asyncio.Future[dict[str, Any]]] = []
@@ -155,13 +135,18 @@ class Gang:
                 )
             raise
 
-    async def _start_on(self, ready: Sequence[_Ready], failed: dict[str, CockpitError]) -> Started:
+    async def _start_on(self, ready: Sequence[Ready], failed: dict[str, CockpitError]) -> Started:
         job = self._job
+        port = await self._free_port(ready[0])
+        cut_off = await self._cut_off(ready, port)
+        failed.update(cut_off)
+        ready = [item for item in ready if item.name not in cut_off]
+        if len(ready) < job.min_nodes:
+            raise self._start_error(failed)
         members = tuple(
             Member(rank, item.place.spec.name, item.place.spec.host, item.addr)
             for rank, item in enumerate(ready)
         )
-        port = await self._free_port(ready[0])
         # Node rank 0 is claimed first: it decides between controllers that start at once.
         try:
             head = await self._prepare(ready[0], members[0], members, port)
@@ -215,85 +200,21 @@ class Gang:
 
     async def _make_ready(
         self, candidates: Sequence[Place], minimum: int
-    ) -> tuple[list[_Ready], dict[str, CockpitError]]:
-        ready, failed = await _everywhere(candidates, self._look)
-        skewed = self._skewed(ready)
-        failed.update(skewed)
-        ready = [item for item in ready if item.place.spec.name not in skewed]
+    ) -> tuple[list[Ready], dict[str, CockpitError]]:
+        ready, failed = await _everywhere(candidates, self._looking.look)
+        refused = self._looking.compare(ready)
+        failed.update(refused)
+        ready = [item for item in ready if item.name not in refused]
         # Only what will run is uploaded; nothing is when the minimum cannot be met anyway.
         if self._archive is None or len(ready) < minimum:
             return ready, failed
         chosen = ready[: self._job.max_nodes]
         archive = self._archive
-        _, refused = await _everywhere(
+        _, unshipped = await _everywhere(
             [item.place for item in chosen], lambda place: self._ship(place, archive)
         )
-        failed.update(refused)
-        return [item for item in chosen if item.place.spec.name not in refused], failed
-
-    def _skewed(self, ready: Sequence[_Ready]) -> dict[str, CockpitError]:
-        """Nodes whose clock is too far from the others' for torch's rendezvous.
-
-        The clock of this machine has a vote too, or two nodes could not be told apart. Once an
-        attempt runs, its clock is the one that joining nodes are held against.
-        """
-        offsets = {item.place.spec.name: item.place.link.link.clock_offset for item in ready}
-        known = {name: offset for name, offset in offsets.items() if offset is not None}
-        if self._clock is None:
-            votes = sorted([*known.values(), 0.0])
-            clock = votes[len(votes) // 2] if len(known) > 1 else next(iter(known.values()), 0.0)
-        else:
-            clock = self._clock
-        off = {
-            name: NodeError(
-                "clock",
-                f"{name}: its clock is {abs(offset - clock):.0f} s"
-                f" {'ahead of' if offset > clock else 'behind'} the other clocks",
-                "torch's rendezvous compares wall clocks: run chrony or ntp there",
-            )
-            for name, offset in known.items()
-            if abs(offset - clock) > places.MAX_CLOCK_SPREAD
-        }
-        self._clock = clock
-        return dict(off)
-
-    async def _look(self, place: Place) -> _Ready:
-        hello = await place.link.ready(self._connect_timeout)
-        name = place.spec.name
-        asked = place.python or "python3"
-        facts = msgspec.convert(
-            await place.link.request("facts", timeout=INSPECT_TIMEOUT, python=asked), Facts
-        )
-        shown = clean(facts.python)
-        if not facts.python:
-            raise NodeError(
-                "no_python",
-                f"{name}: there is no Python at {asked!r}",
-                "set `python` of the cluster or node in cockpit.toml to the interpreter that has"
-                " torch",
-            )
-        need_torch = self._job.kind == "torchrun"
-        if need_torch and not facts.torch:
-            raise NodeError(
-                "no_torch",
-                f"{name}: {shown} (Python {clean(facts.python_version)}) has no torch",
-                "install torch there, or set `python` of the cluster or node in cockpit.toml",
-            )
-        checks = await place.link.request(
-            "preflight", timeout=INSPECT_TIMEOUT, python=facts.python, need_torch=need_torch
-        )
-        for check in checks["checks"]:
-            message, hint = clean(str(check["message"])), clean(str(check.get("hint", "")))
-            if check["level"] == "crit":
-                raise NodeError("preflight", f"{name}: {message}", hint)
-            if check["level"] == "warn":
-                self._say(f"{name}: {message}")
-        return _Ready(
-            place=place,
-            facts=facts,
-            addr=places.training_address(place.spec, hello),
-            nproc=places.ranks_on_node(self._job.nproc_per_node, place.spec, facts),
-        )
+        failed.update(unshipped)
+        return [item for item in chosen if item.name not in unshipped], failed
 
     async def _ship(self, place: Place, archive: Archive) -> None:
         link = place.link
@@ -308,7 +229,7 @@ class Gang:
             finally:
                 upload.cancel()
 
-    async def _free_port(self, head: _Ready) -> int:
+    async def _free_port(self, head: Ready) -> int:
         if self._port is not None:
             return self._port
         try:
@@ -319,8 +240,14 @@ class Gang:
             raise self._start_error({head.place.spec.name: error}) from error
         return int(answer["port"])
 
+    async def _cut_off(self, ready: Sequence[Ready], port: int) -> dict[str, CockpitError]:
+        try:
+            return await self._looking.unreached(ready, port)
+        except CockpitError as error:
+            raise self._start_error({ready[0].name: error}) from error
+
     async def _prepare(
-        self, item: _Ready, member: Member, members: Sequence[Member], port: int
+        self, item: Ready, member: Member, members: Sequence[Member], port: int
     ) -> AttemptRecord:
         record = AttemptRecord(
             job=self._job.id,

@@ -37,7 +37,8 @@ class Machine:
         self.commands: list[Mapping[str, Any]] = []
         self.uploaded = b""
         self._answers = answers
-        ops = ("facts", "preflight", "has_code", "put_code", "free_port", "prepare", "command")
+        ops = ("facts", "preflight", "has_code", "put_code", "free_port", "prepare", "command",
+               "listen", "unlisten", "reach")  # fmt: skip
         self.node = FakeNode(
             name, dict.fromkeys(ops, self._handle), wall=lambda: time.time() + skew
         )
@@ -51,7 +52,11 @@ class Machine:
         if request.op == "facts":
             return {**FACTS, **(answer or {})}
         if request.op == "preflight":
-            return {"checks": answer or []}
+            return answer if isinstance(answer, dict) else {"checks": answer or []}
+        if request.op in ("listen", "unlisten"):
+            return {"port": request.args["port"], "nonce": "n", "closed": True}
+        if request.op == "reach":
+            return {"reached": True, **(answer or {})}
         if request.op == "has_code":
             return {"present": bool(answer)}
         if request.op == "put_code":
@@ -118,7 +123,9 @@ async def places(started: list[Machine], *machines: Machine) -> list[Place]:
     ]
 
 
-def gang(record: JobRecord, *, archive: Any = None, said: list[str] | None = None) -> Gang:
+def gang(
+    record: JobRecord, *, archive: Any = None, said: list[str] | None = None, preflight: bool = True
+) -> Gang:
     return Gang(
         record,
         0,
@@ -127,6 +134,7 @@ def gang(record: JobRecord, *, archive: Any = None, said: list[str] | None = Non
         archive=archive,
         say=(said if said is not None else []).append,
         connect_timeout=5.0,
+        preflight=preflight,
     )
 
 
@@ -231,6 +239,92 @@ async def test_a_warning_of_the_preflight_is_told_and_stops_nothing(
     a = Machine("a", preflight=[{"level": "warn", "message": "little space", "hint": ""}])
     await gang(job(1, 1), said=said).start(await places(started, a))
     assert said == ["a: little space"]
+
+
+async def test_another_minor_version_of_torch_is_refused_and_a_patch_is_told(
+    started: list[Machine],
+) -> None:
+    said: list[str] = []
+    a, b, c = (
+        Machine(name, preflight={"checks": [], "versions": {"torch": version}})
+        for name, version in (("a", "2.6.0"), ("b", "2.6.1"), ("c", "2.7.0"))
+    )
+    with pytest.raises(StartError) as caught:
+        await gang(job(3, 3), said=said).start(await places(started, a, b, c))
+    assert list(caught.value.reasons) == ["c"]
+    assert "torch 2.7.0, but 2.6.0 on a" in caught.value.reasons["c"].message
+    assert [line.partition(",")[0] for line in said] == ["b: torch 2.6.1"]
+    assert "prepare" not in a.did + b.did + c.did
+
+
+async def test_a_node_that_joins_is_held_against_those_that_run(started: list[Machine]) -> None:
+    a, b, c = (
+        Machine(name, preflight={"checks": [], "versions": {"torch": version}})
+        for name, version in (("a", "2.6.0"), ("b", "2.6.0"), ("c", "2.7.0"))
+    )
+    running = gang(job(2, 3))
+    seats = await places(started, a, b, c)
+    result = await running.start(seats[:2])
+    with pytest.raises(NodeError, match=r"torch 2\.7\.0"):
+        await running.join(seats[2], result.records[0].members, result.port)
+    assert "prepare" not in c.did
+
+
+async def test_a_node_that_does_not_reach_the_head_takes_no_part(started: list[Machine]) -> None:
+    no = {"reached": False, "error": "no answer in 5 s", "hint": "open the firewall"}
+    a, b, c = Machine("a"), Machine("b", reach=no), Machine("c")
+    with pytest.raises(StartError) as caught:
+        await gang(job(3, 3)).start(await places(started, a, b, c))
+    reason = caught.value.reasons["b"]
+    assert reason.message == "b does not reach a at 10.0.0.0 port 23456: no answer in 5 s"
+    assert reason.hint == "open the firewall"
+    assert a.did[-1] == "unlisten"
+    assert "prepare" not in a.did + b.did + c.did
+
+
+async def test_an_elastic_job_leaves_out_a_node_that_does_not_reach_the_head(
+    started: list[Machine],
+) -> None:
+    no = {"reached": False, "error": "refused", "hint": ""}
+    a, b, c = Machine("a"), Machine("b", reach=no), Machine("c")
+    result = await gang(job(2, 3)).start(await places(started, a, b, c))
+    assert [place.spec.name for place in result.places] == ["a", "c"]
+    assert [record.node_rank for record in result.records] == [0, 1]
+    assert list(result.absent) == ["b"]
+
+
+async def test_one_node_alone_calls_nobody(started: list[Machine]) -> None:
+    a = Machine("a")
+    await gang(job(1, 1)).start(await places(started, a))
+    assert "listen" not in a.did
+
+
+async def test_without_preflight_only_what_a_start_needs_is_looked_at(
+    started: list[Machine],
+) -> None:
+    sick = [{"level": "crit", "message": "disk full", "hint": ""}]
+    a, b = Machine("a", preflight=sick), Machine("b", reach={"reached": False})
+    starting = gang(job(2, 2), preflight=False)
+    await starting.start(await places(started, a, b))
+    assert not {"preflight", "listen", "reach"} & {*a.did, *b.did}
+    lacking = Machine("c", facts={"torch": ""})
+    with pytest.raises(StartError):
+        await gang(job(1, 1), preflight=False).start(await places(started, lacking))
+
+
+async def test_a_warning_is_told_once_however_often_a_node_is_looked_at(
+    started: list[Machine],
+) -> None:
+    said: list[str] = []
+    little = [{"level": "warn", "message": "little space", "hint": "free some"}]
+    a, b = Machine("a"), Machine("b", preflight=little, prepare=FakeFailure("no", "no"))
+    running = gang(job(1, 2), said=said)
+    seats = await places(started, a, b)
+    result = await running.start(seats[:1])
+    for _ in range(2):
+        with pytest.raises(NodeError):
+            await running.join(seats[1], result.records[0].members, result.port)
+    assert said == ["b: little space (free some)"]
 
 
 async def test_a_start_that_is_cancelled_waits_for_claims_on_their_way_and_ends_them(

@@ -21,8 +21,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("cockpit.cli.logs", "Follow a job from its first byte, as `run` does."),
     "cancel": ("cockpit.cli.jobs", "End a job on all its nodes and prove it."),
     "restart": ("cockpit.cli.jobs", "Start a new attempt from the same code and plan."),
+    "stacks": ("cockpit.cli.stacks", "Show where every rank of a job is: stacks, grouped."),
     "nodes": ("cockpit.cli.nodes", "Show nodes: link, load, GPUs and who uses them."),
     "exec": ("cockpit.cli.nodes", "Run one command on every node of a cluster."),
+    "doctor": (
+        "cockpit.cli.doctor",
+        "Check nodes: in reach, sound, alike; --deep trains for real.",
+    ),
     "clean": ("cockpit.cli.nodes", "Remove ended jobs and unused code from the nodes."),
     "trust": ("cockpit.cli.trust", "Show the host keys of nodes and remember them."),
     "profiles": ("cockpit.cli.profiles", "List, show and validate profiles."),

@@ -11,13 +11,15 @@ import re
 import signal
 from collections.abc import Callable
 
+from cockpit.cli.causes import ending_of, headline
 from cockpit.cli.common import on_signals
 from cockpit.cli.contact import ContactWatch
 from cockpit.cli.printer import Printer
-from cockpit.cli.tables import describe
 from cockpit.controller import CancelReport, Controller, JobLog
 from cockpit.errors import ExitCode
-from cockpit.model.types import Job, JobState
+from cockpit.model.documents import stall as stall_document
+from cockpit.model.stragglers import FLAG as STRAGGLER
+from cockpit.model.types import Generation, Job, JobState, Stall
 from cockpit.text import count_of
 
 PULSE = 0.05
@@ -29,6 +31,8 @@ CANCEL_PATIENCE = 60.0
 
 
 _FIGURES = re.compile(r"\d+")
+
+_ACTIONS = {"restart": "; the ranks are restarted", "cancel": "; the job is ended"}
 
 
 class Follower:
@@ -53,6 +57,7 @@ class Follower:
         self._contact = ContactWatch(say, contact_timeout)
         self._first_attempt = first_attempt
         self._told: set[tuple[object, ...]] = set()
+        self._state: tuple[object, ...] = ()
         self._leave = asyncio.Event()
         self._cancelling: asyncio.Future[CancelReport] | None = None
         self._told_nodes: set[str] = set()
@@ -157,7 +162,9 @@ class Follower:
         return True
 
     def _narrate(self, job: Job) -> None:
-        if self._once("state", job.attempt, job.state, job.restarts, job.flags):
+        state = (job.attempt, job.state, job.restarts, job.flags)
+        if state != self._state:
+            self._state = state
             self._printer.job(job)
         for node in job.nodes:
             for note in node.notes:
@@ -167,17 +174,38 @@ class Follower:
                 if first or (last and _FIGURES.search(note)):
                     self._say(f"{node.name}: {note}")
         for generation in job.history:
-            key = (generation.attempt, generation.generation)
-            if generation.world_size and self._once("generation", *key, generation.nodes):
-                again = "" if key == (0, 0) else f" (attempt {key[0]}, generation {key[1]})"
-                self._say(
-                    f"{count_of(generation.world_size, 'rank')} running on"
-                    f" {count_of(generation.nodes, 'node')}{again}"
-                )
-            if generation.cause is not None and self._once("cause", *key):
-                self._say(f"generation {key[1]} ended: {describe(generation.cause)}")
-            if generation.reason == "membership" and self._once("membership", *key):
-                self._say(f"generation {key[1]} ended: the set of nodes changed")
+            self._narrate_generation(generation)
+        for stall in reversed(job.stalls):
+            self._narrate_stall(job, stall)
+        for node in job.nodes if STRAGGLER in job.flags else ():
+            for rank in node.ranks:
+                if rank.straggler and self._once("straggler", job.attempt, rank.rank):
+                    self._say(f"rank {rank.rank} on {node.name} is slower than its peers")
+
+    def _narrate_generation(self, generation: Generation) -> None:
+        key = (generation.attempt, generation.generation)
+        if generation.world_size and self._once("generation", *key, generation.nodes):
+            again = "" if key == (0, 0) else f" (attempt {key[0]}, generation {key[1]})"
+            self._say(
+                f"{count_of(generation.world_size, 'rank')} running on"
+                f" {count_of(generation.nodes, 'node')}{again}"
+            )
+        if generation.cause is not None and self._once("cause", *key):
+            self._say(f"generation {key[1]} ended: {headline(generation.cause)}")
+        elif generation.reason in ("membership", "operator") and self._once("asked", *key):
+            self._say(f"generation {key[1]} ended: {ending_of(generation)}")
+
+    def _narrate_stall(self, job: Job, stall: Stall) -> None:
+        key = (stall.attempt, stall.node_rank, stall.generation, stall.at)
+        if self._once("stalled", *key):
+            self._printer.event("stalled", job, stall=stall_document(stall))
+            then = _ACTIONS.get(stall.action, "")
+            self._say(f"stalled on {stall.node}: {stall.message}{then}")
+        if stall.stacks and self._once("stacks", *key):
+            self._say(f"stacks kept: see `cockpit stacks --last {job.id}`")
+        if stall.recovered_at is not None and self._once("recovered", *key):
+            self._printer.event("recovered", job, stall=stall_document(stall))
+            self._say(f"recovered on {stall.node}: its ranks beat again")
 
 
 def _ending(job: Job) -> str:
@@ -185,5 +213,7 @@ def _ending(job: Job) -> str:
     if job.state is JobState.SUCCEEDED:
         return text + (f" after {count_of(job.restarts, 'restart')}" if job.restarts else "")
     if job.cause is not None:
-        text += f": {describe(job.cause)}"
+        text += f": {headline(job.cause)}"
+        if job.cause.hint:
+            text += f" (hint: {job.cause.hint})"
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,7 +50,7 @@ async def find_job(controller: Controller, clusters: tuple[str, ...], reference:
 @click.pass_context
 def ps(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, everything: bool) -> None:
     """List jobs on all configured clusters, newest first."""
-    from cockpit.cli.tables import ps_table
+    from cockpit.cli.jobtables import ps_table
     from cockpit.model import documents
 
     async def work(controller: Controller) -> int:
@@ -100,7 +101,7 @@ def status(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, job: str
 
     JOB is an id, the beginning of one, or a name (the newest of that name).
     """
-    from cockpit.cli.tables import status_text
+    from cockpit.cli.statustext import status_text
     from cockpit.model import documents
 
     async def work(controller: Controller) -> None:
@@ -159,10 +160,31 @@ def cancel(
     ctx.exit(with_controller(ctx, work))
 
 
+def _restart_ranks(
+    cluster: tuple[str, ...], reference: str
+) -> Callable[[Controller], Awaitable[int]]:
+    async def work(controller: Controller) -> int:
+        found = await find_job(controller, cluster, reference)
+        generation = await controller.restart_ranks(
+            found.id, reason="cockpit restart --ranks", say=narrate
+        )
+        narrate(f"generation {generation} of {found.name} runs")
+        click.echo(found.id)
+        return 0
+
+    return work
+
+
 @click.command()
 @cluster_option
 @click.option("-d", "--detach", is_flag=True, help="Return once all nodes started.")
 @click.option("-e", "--env", metavar="K=V", multiple=True, help="Value of a secret of the job.")
+@click.option(
+    "--ranks",
+    is_flag=True,
+    help="Only the ranks, in place: a new generation of the running attempt.",
+)
+@click.option("--no-preflight", is_flag=True, help="Start in spite of what `doctor` would say.")
 @contact_option
 @click.argument("job")
 @click.pass_context
@@ -171,11 +193,22 @@ def restart(
     cluster: tuple[str, ...],
     detach: bool,
     env: tuple[str, ...],
+    ranks: bool,
+    no_preflight: bool,
     contact_timeout: float,
     job: str,
 ) -> None:
-    """Start a new attempt of JOB from the same code and plan; a running attempt is ended first."""
+    """Start a new attempt of JOB from the same code and plan; a running attempt is ended first.
+
+    With --ranks the attempt, its launcher processes and its code stay, none of `max_restarts` is
+    spent, and the command returns once the new generation has formed.
+    """
     import os
+
+    if ranks:
+        if env:
+            raise click.UsageError("--env goes with a new attempt: ranks keep their environment.")
+        ctx.exit(with_controller(ctx, _restart_ranks(cluster, job)))
 
     from cockpit.cli.follow import Follower
     from cockpit.cli.printer import Printer, use_utf8
@@ -186,7 +219,9 @@ def restart(
     async def work(controller: Controller) -> int:
         use_utf8()
         found = await find_job(controller, cluster, job)
-        attempt = await controller.restart(found.id, given_secrets=given, say=narrate)
+        attempt = await controller.restart(
+            found.id, given_secrets=given, preflight=not no_preflight, say=narrate
+        )
         narrate(f"attempt {attempt} of {found.name} runs")
         if detach:
             click.echo(found.id)

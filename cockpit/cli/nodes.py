@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cockpit.cli.common import narrate, print_json, with_controller
-from cockpit.cli.jobs import ASK_TIMEOUT, SAMPLE_TIMEOUT, cluster_option, json_option
+from cockpit.cli.common import narrate, with_controller
+from cockpit.cli.jobs import ASK_TIMEOUT, SAMPLE_TIMEOUT, cluster_option
 from cockpit.errors import CockpitError, ExitCode
 from cockpit.text import MAX_LINE, clean_line
 
+WATCH_PERIOD = 2.0
 PIECE = MAX_LINE * 4
 """Bytes after which a line of a command that has not ended yet is shown."""
 
@@ -25,23 +25,41 @@ if TYPE_CHECKING:
 
 @click.command()
 @cluster_option
-@json_option
+@click.option("--node", metavar="NAME", multiple=True, help="Only this node (repeatable).")
+@click.option(
+    "-w",
+    "--watch",
+    type=click.FloatRange(min=0.1),
+    is_flag=False,
+    flag_value=WATCH_PERIOD,
+    metavar="[S]",
+    help=f"Again every S seconds (default {WATCH_PERIOD:g}), in place on a terminal.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document; with --watch, one a line."
+)
 @click.pass_context
-def nodes(ctx: click.Context, cluster: tuple[str, ...], as_json: bool) -> None:
-    """Show every node: link, load, memory, and its GPUs with who uses them."""
-    from cockpit.cli.tables import nodes_table
-    from cockpit.model import documents
+def nodes(
+    ctx: click.Context,
+    cluster: tuple[str, ...],
+    node: tuple[str, ...],
+    watch: float | None,
+    as_json: bool,
+) -> None:
+    """Show every node: link, health, load, memory, and its GPUs with who uses them."""
 
     async def work(controller: Controller) -> int:
-        controller.open(cluster or None)
+        from cockpit.cli.nodes_view import NodesView
+
+        controller.open(cluster or None, node or None)
+        view = NodesView(controller, as_json=as_json)
+        if watch is not None:
+            await view.watch(watch)
+            return 0
         failed = await controller.settle(ASK_TIMEOUT)
+        await controller.loaded(ASK_TIMEOUT)
         await controller.sampled(SAMPLE_TIMEOUT)
-        fleet = controller.snapshot()
-        now = time.monotonic()
-        if as_json:
-            print_json(documents.nodes_document(fleet.nodes, now))
-        else:
-            click.echo(nodes_table(fleet.nodes, now))
+        view.show()
         for key, error in sorted(failed.items()):
             narrate(f"{key.cluster}/{key.node}: {error.message}")
             if error.hint:

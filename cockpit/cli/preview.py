@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from typing import Any, Protocol
 
 from cockpit.launchers.plan import Plan, Request
 from cockpit.protocol import layout, macros
+from cockpit.protocol.records import Watch
 from cockpit.text import clean
 
 MASK = "****"
@@ -49,10 +51,9 @@ def _known(request: Request, rank: int) -> dict[str, str]:
     return values
 
 
-def _files(request: Request, package: PackageLike | None) -> list[str]:
-    if package is None:
-        return [request.working_dir]
-    return [layout.code_dir(package.digest)]
+def _files(request: Request, plan: Plan, package: PackageLike | None) -> list[str]:
+    code = request.working_dir if package is None else layout.code_dir(package.digest)
+    return [code, *(f"${{attempt_dir}}/{name}" for name in plan.files)]
 
 
 def preview_document(request: Request, plan: Plan, package: PackageLike | None) -> dict[str, Any]:
@@ -74,10 +75,13 @@ def preview_document(request: Request, plan: Plan, package: PackageLike | None) 
                     "node_rank": rank,
                     "argv": [macros.preview(item, _known(request, rank)) for item in plan.argv],
                     "env": _environment(plan),
-                    "files": _files(request, package),
+                    "files": _files(request, plan, package),
                 }
                 for rank, spec in enumerate(request.nodes[: request.max_nodes])
             ],
+            "written": {name: macros.preview(text, {}) for name, text in plan.files.items()},
+            "watch": dataclasses.asdict(plan.watch),
+            "finished_flag": plan.finished_flag or None,
             "code": code,
         },
     }
@@ -90,12 +94,29 @@ def preview_text(request: Request, plan: Plan, package: PackageLike | None) -> s
         lines.append(f"code: the nodes see {request.working_dir} themselves")
     else:
         lines.append(f"code: {package.files} files, {package.size} bytes, sha256 {package.digest}")
+    lines.append(f"watch: {_watch(plan.watch)}")
+    if plan.finished_flag:
+        lines.append(f"finished when there is {plan.finished_flag}")
     document = preview_document(request, plan, package)
+    for name, text in document["plan"]["written"].items():
+        lines.append(f"file ${{attempt_dir}}/{name}:")
+        lines.extend(f"  {line}" for line in text.splitlines())
     for node in document["plan"]["nodes"]:
         lines.append(f"\n{node['node']} (node rank {node['node_rank']})")
         lines.extend(f"  {name}={shlex.quote(value)}" for name, value in node["env"].items())
         lines.append("  " + " \\\n    ".join(_quote(item) for item in node["argv"]))
     return "\n".join(clean(line) for line in "\n".join(lines).split("\n"))
+
+
+def _watch(watch: Watch) -> str:
+    """How ranks are watched, in one line."""
+    found = f"metrics {', '.join(watch.metrics)} from the logs" if watch.metrics else ""
+    if not watch.instrument:
+        return f"no beats{', ' + found if found else ''}"
+    first = "no limit" if watch.initial_timeout is None else f"{watch.initial_timeout:g} s"
+    later = "10 x the median step" if watch.timeout is None else f"{watch.timeout:g} s"
+    parts = [f"first beat {first}", f"then {later}", f"at a stall {watch.on_stall}", found]
+    return ", ".join(part for part in parts if part)
 
 
 def _quote(item: str) -> str:

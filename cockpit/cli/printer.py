@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -45,9 +46,13 @@ class Printer:
             self._out.flush()
 
     def job(self, job: Job) -> None:
-        """Print that the job changed its state; people read narration on stderr instead."""
+        """Print that the job changed its state."""
+        self.event("job", job)
+
+    def event(self, kind: str, job: Job, **fields: Any) -> None:
+        """Print something that happened to the job; people read narration on stderr instead."""
         if self._json:
-            document = event_document("job", job, at=time.time())
+            document = event_document(kind, job, at=time.time(), **fields)
             self._out.write(json.dumps(document, ensure_ascii=False) + "\n")
             self._out.flush()
 

@@ -22,7 +22,7 @@ def profiles() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
 def list_profiles(ctx: click.Context, as_json: bool) -> None:
-    """List clusters, launchers and jobs."""
+    """List clusters, launchers, jobs and rules."""
     config = load_config(ctx)
     document = {
         "schema": 1,
@@ -30,6 +30,7 @@ def list_profiles(ctx: click.Context, as_json: bool) -> None:
         "clusters": sorted(config.clusters),
         "launchers": sorted(config.launchers),
         "jobs": sorted(config.jobs),
+        "rules": sorted(config.rules),
     }
     if as_json:
         print_json(document)
@@ -40,6 +41,8 @@ def list_profiles(ctx: click.Context, as_json: bool) -> None:
         click.echo(f"launcher  {launcher.name}  {launcher.kind}")
     for job in config.jobs.values():
         click.echo(f"job       {job.name}  on {job.cluster} with {job.launcher}")
+    for rule in config.rules.values():
+        click.echo(clean(f"rule      {rule.name}  {rule.cause}"))
     for file in config.files:
         click.echo(f"file      {file}")
 
@@ -51,7 +54,7 @@ def list_profiles(ctx: click.Context, as_json: bool) -> None:
 def show(ctx: click.Context, as_json: bool, name: str) -> None:
     """Show the effective values of a profile, and the file and line that set each.
 
-    NAME is clusters.X, launchers.X or jobs.X, or just X where that is unique.
+    NAME is clusters.X, launchers.X, jobs.X or rules.X, or just X where that is unique.
     """
     import msgspec
 
@@ -60,6 +63,7 @@ def show(ctx: click.Context, as_json: bool, name: str) -> None:
         "clusters": config.clusters,
         "launchers": config.launchers,
         "jobs": config.jobs,
+        "rules": config.rules,
     }
     found = [
         (kind, key, value)

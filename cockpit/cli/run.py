@@ -62,6 +62,7 @@ def _nodes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 )
 @click.option("--max-restarts", type=click.IntRange(0), metavar="N", help="Restarts on failure.")
 @click.option("--no-sync", is_flag=True, help="The nodes see the working directory themselves.")
+@click.option("--no-preflight", is_flag=True, help="Start in spite of what `doctor` would say.")
 @click.option("-d", "--detach", is_flag=True, help="Print the job id once all nodes started.")
 @click.option("--dry-run", is_flag=True, help="Print what every node would run; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines instead of prefixed text.")
@@ -96,6 +97,8 @@ def run(ctx: click.Context, /, **options: Any) -> None:
 
 def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str, str]]:
     """The request that the options ask for, and secret values that were typed."""
+    import msgspec
+
     from cockpit import profiles
 
     if options["module"] and options["no_python"]:
@@ -133,7 +136,7 @@ def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str
     )
     # Typed values of secrets are handed over as they are; nothing else remembers them.
     given = {name: typed[name] for name in resolved.secrets if name in typed}
-    return resolved, given
+    return msgspec.structs.replace(resolved, preflight=not options["no_preflight"]), given
 
 
 def _pack(request: Request, say: Say) -> Package:

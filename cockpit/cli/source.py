@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cockpit.controller import CancelReport, Controller, JobLog
+from cockpit.model.stacks import StackReport
 from cockpit.model.types import Fleet
 
 
@@ -20,6 +21,12 @@ class ControllerSource:
 
     async def restart(self, job_id: str) -> int:
         return await self._controller.restart(job_id)
+
+    async def restart_ranks(self, job_id: str) -> None:
+        await self._controller.restart_ranks(job_id, reason="restarted on the screen")
+
+    async def stacks(self, job_id: str) -> StackReport:
+        return await self._controller.stacks(job_id)
 
     def log(self, job_id: str) -> JobLog:
         return self._controller.log(job_id)

@@ -48,8 +48,8 @@ def test_help_loads_neither_the_screen_nor_ssh_nor_torch(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "ps", "status", "logs", "attach", "cancel", "restart", "nodes", "exec", "clean",
-     "trust", "profiles", "demo"],
+    ["run", "ps", "status", "logs", "attach", "cancel", "restart", "stacks", "nodes", "exec",
+     "doctor", "clean", "trust", "profiles", "demo"],
 )  # fmt: skip
 def test_every_command_has_its_help(tmp_path: Path, command: str) -> None:
     done = cockpit(command, "--help", cwd=tmp_path)
@@ -106,6 +106,16 @@ def test_each_effective_value_knows_its_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     line = next(text for text in done.stdout.splitlines() if text.startswith("user"))
     assert line.endswith("cockpit.toml:3")
+
+
+def test_rules_are_listed_and_shown_like_other_profiles(tmp_path: Path) -> None:
+    (tmp_path / "cockpit.toml").write_text(
+        "[rules.s3]\npattern = 'x'\ncause = 'the store failed'\n"
+    )
+    assert "rule      s3  the store failed" in cockpit("profiles", "list", cwd=tmp_path).stdout
+    shown = json.loads(cockpit("profiles", "show", "--json", "rules.s3", cwd=tmp_path).stdout)
+    assert shown["values"]["cause"] == "the store failed"
+    assert shown["sources"]["rules.s3.pattern"]["line"] == 2
 
 
 def test_a_job_that_nobody_knows_is_a_usage_error(tmp_path: Path) -> None:

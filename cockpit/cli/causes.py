@@ -1,0 +1,48 @@
+"""Causes and ends in the words that people read, for tables and for narration. Pure functions."""
+
+from __future__ import annotations
+
+from cockpit.model.types import Cause, Generation
+from cockpit.text import count_of
+
+
+def describe(cause: Cause) -> str:
+    """A cause as one line: who, where, what."""
+    who = f"rank {cause.rank}" if cause.rank is not None else ""
+    where = f"on {cause.node}" if cause.node else ""
+    what = ""
+    if cause.kind == "stall":
+        # Its words name the ranks.
+        return f"stall {where}: {cause.message}" if where else f"stall: {cause.message}"
+    if cause.kind == "exit" and cause.exit_code is not None:
+        what = f"exited with {cause.exit_code}"
+        if cause.message in (f"exit code {cause.exit_code}", f"exited with code {cause.exit_code}"):
+            return " ".join(part for part in (who, where, what) if part)
+    elif cause.kind == "oom":
+        what = "ran out of memory"
+    head = " ".join(part for part in (who, where, what) if part)
+    return f"{head}: {cause.message}" if head and cause.message else head or cause.message
+
+
+def headline(cause: Cause) -> str:
+    """A cause as one line, what a rule recognised first."""
+    return f"{cause.label}: {describe(cause)}" if cause.label else describe(cause)
+
+
+def ending_of(generation: Generation) -> str:
+    """Why a generation ended, in a few words; "running" while it goes on."""
+    if generation.reason == "membership":
+        return "the set of nodes changed"
+    if generation.reason == "operator":
+        return f"restarted by {generation.by}" if generation.by else "restarted on request"
+    if generation.reason == "stall":
+        return "stalled"
+    return generation.reason or "running"
+
+
+def victims_text(generation: Generation) -> str:
+    """How many ranks failed with it; "" for none."""
+    if not generation.victim_count:
+        return ""
+    thing = "rank" if generation.cause is None else "other rank"
+    return f"{count_of(generation.victim_count, thing)} failed then"

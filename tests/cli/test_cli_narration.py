@@ -1,0 +1,133 @@
+"""Who follows a job hears of restarts, stalls and stacks as they happen, each once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from cockpit.cli.follow import Follower
+from cockpit.cli.printer import Printer
+from cockpit.model.types import Job
+from tests.model.building import JOB, Cluster, running
+from tests.model.scenarios import fold
+
+
+class Log:
+    """The log of a job that prints nothing."""
+
+    def poll(self) -> list[object]:
+        return []
+
+    def drain(self) -> Iterator[list[object]]:
+        return iter(())
+
+    async def complete(self, **_: object) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+class Script:
+    """A controller whose job goes through these snapshots."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self._jobs = list(jobs)
+
+    def log(self, *_: object, **__: object) -> Log:
+        return Log()
+
+    def job(self, _: str) -> Job:
+        return self._jobs.pop(0) if len(self._jobs) > 1 else self._jobs[0]
+
+
+async def follow(*jobs: Job, as_json: bool = False) -> tuple[list[str], int]:
+    """What is said, and the exit code."""
+    said: list[str] = []
+    follower = Follower(
+        Script(*jobs),  # type: ignore[arg-type]
+        JOB,
+        Printer(as_json=as_json, colour=False),
+        said.append,
+        cancel_on_interrupt=False,
+        contact_timeout=60.0,
+    )
+    return said, await follower.follow()
+
+
+def stalled() -> Cluster:
+    cluster = running()
+    cluster.stalled(1, 40.0, 0, (3, 41), message="rank 3 has been silent", action="restart")
+    return cluster
+
+
+def kept(cluster: Cluster) -> Cluster:
+    cluster.say(1, "events", 41.0, "stacks", path="stacks/0.json", reason="stall", generation=0)
+    return cluster
+
+
+def recovered() -> Cluster:
+    cluster = kept(stalled())
+    cluster.say(1, "events", 42.0, "recovered", generation=0)
+    return cluster
+
+
+async def test_a_stall_is_told_when_it_comes_when_its_stacks_are_kept_and_when_it_is_over() -> None:
+    end = recovered().succeed(0, 50.0).job()
+    snapshots = [running(), stalled(), stalled(), kept(stalled()), recovered()]
+    said, code = await follow(*(cluster.job(45.0) for cluster in snapshots), end)
+    assert said == [
+        "4 ranks running on 2 nodes",
+        "stalled on gpu02: rank 3 has been silent; the ranks are restarted",
+        f"stacks kept: see `cockpit stacks --last {JOB}`",
+        "recovered on gpu02: its ranks beat again",
+        "job train succeeded",
+    ]
+    assert code == 0
+
+
+async def test_programs_get_stalls_and_recoveries_as_events(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    end = recovered().succeed(0, 50.0).job()
+    await follow(running().job(30.0), stalled().job(41.0), recovered().job(45.0), end, as_json=True)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == [
+        "job", "job", "stalled", "job", "recovered", "job",
+    ]  # fmt: skip
+    told, over = events[2], events[4]
+    assert (told["type"], told["job"], told["flags"]) == ("event", JOB, ["stalled"])
+    assert (told["stall"]["node"], told["stall"]["ranks"]) == ("gpu02", [3])
+    assert told["stall"]["recovered_at"] is None
+    assert over["stall"]["recovered_at"] == "2026-01-01T00:00:42.000+00:00"
+
+
+async def test_restarts_are_told_with_who_asked_or_what_failed() -> None:
+    said, code = await follow(fold("operator_restart_then_out_of_memory"))
+    assert said[:2] == [
+        "4 ranks running on 2 nodes",
+        "generation 0 ended: restarted by bob@desk",
+    ]
+    assert said[2] == "4 ranks running on 2 nodes (attempt 0, generation 1)"
+    assert said[3].startswith("generation 1 ended: GPU out of memory: rank 2 on gpu02 exited")
+    assert said[-1].startswith("job train failed: GPU out of memory: rank 2 on gpu02")
+    assert "(hint: smaller batch" in said[-1]
+    assert code == 1
+
+
+async def test_a_generation_that_a_stall_ended_says_so_once() -> None:
+    said, _ = await follow(fold("stall_restarted"), fold("stall_restarted"))
+    ends = [text for text in said if "ended" in text]
+    assert ends == ["generation 0 ended: stall: 4 ranks silent for 31 s at step 41 (limit 30 s)"]
+
+
+async def test_a_straggler_is_named_once() -> None:
+    cluster = running()
+    for at in (10.0, 11.0, 12.0):
+        cluster.beats(0, at, 0, {"own": 0.3}, {"own": 0.3})
+        cluster.beats(1, at, 0, {"own": 0.3}, {"own": 1.2})
+    job = cluster.job(12.0)
+    said, _ = await follow(job, job, cluster.succeed(0, 20.0).job())
+    assert said.count("rank 3 on gpu02 is slower than its peers") == 1

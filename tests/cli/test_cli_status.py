@@ -1,0 +1,256 @@
+"""`status` and `ps` say what a person needs first, and nothing that is not known."""
+
+from __future__ import annotations
+
+import pytest
+
+from cockpit.cli.causes import describe, ending_of, headline, victims_text
+from cockpit.cli.figures import range_text, rate_text, seconds_text, sparkline, value_text
+from cockpit.cli.jobtables import ps_table
+from cockpit.cli.statustext import status_text
+from cockpit.model.types import Cause, Generation, Job
+from tests.model.building import running
+from tests.model.scenarios import JOB, fold
+
+
+def lines(job: Job) -> list[str]:
+    return status_text(job).splitlines()
+
+
+def row(job: Job, rank: int) -> str:
+    """The line of a rank."""
+    text = status_text(job).partition("RANK  NODE")[2]
+    return next(line for line in text.splitlines()[1:] if line.split()[:1] == [str(rank)])
+
+
+# -- the first cause -----------------------------------------------------------------------------
+
+
+def test_the_first_cause_comes_first_with_what_it_means_and_what_to_do() -> None:
+    shown = lines(fold("operator_restart_then_out_of_memory"))
+    assert shown[0] == f"train  {JOB}  failed, exit code 1"
+    assert shown[1].startswith("first cause: GPU out of memory: rank 2 on gpu02 exited with 1: ")
+    assert shown[2].startswith("  hint: smaller batch")
+    assert shown[3:6] == [
+        "  its last lines:",
+        "  ┊ Traceback (most recent call last):",
+        "  ┊ torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    ]
+    assert shown[6] == "  2 other ranks failed then:"
+    assert "Connection closed by peer" in shown[7]
+
+
+def test_a_cause_that_no_rule_knows_is_shown_bare() -> None:
+    text = status_text(fold("rank_raises"))
+    assert "first cause: rank 3 on gpu02 exited with 7: RuntimeError: boom from rank 3\n" in text
+    assert "hint" not in text
+    assert "last lines" not in text
+
+
+def test_last_lines_that_only_repeat_the_message_are_left_out() -> None:
+    cluster = running()
+    failure = {"local_rank": 0, "at": 5.0, "exception": "ValueError", "message": "ValueError: x"}
+    cluster.failed(0, 5.0, 0, {**failure, "tail": ["", "ValueError: x"]})
+    assert "last lines" not in status_text(cluster.end(9.0).job())
+
+
+def test_more_victims_than_fit_are_counted() -> None:
+    cluster = running(1, 8)
+    first = {"local_rank": 0, "at": 5.0, "exception": "ValueError"}
+    peers = [{"local_rank": n, "at": 6.0, "message": "Connection closed by peer"}
+             for n in range(1, 8)]  # fmt: skip
+    cluster.failed(0, 6.0, 0, first, *peers)
+    shown = lines(cluster.end(9.0).job())
+    assert "  7 other ranks failed then:" in shown
+    assert "    and 4 more" in shown
+
+
+# -- ranks ---------------------------------------------------------------------------------------
+
+
+def test_a_rank_shows_stage_step_rate_and_age() -> None:
+    cluster = running()
+    cluster.beats(
+        0, 10.0, 0, {"step": 48, "metrics": {"loss": 1.5}},
+        {"step": 50, "ft": {"beats": 1, "age": 1.0, "sections": ["step", "io"]}},
+    )  # fmt: skip
+    silent = {"step": 40, "stage": "silent", "age": 31.0, "limit": 30.0}
+    cluster.beats(1, 10.0, 0, silent, {"stage": "none", "beats": 0, "step": None})
+    job = cluster.job(10.5)
+    assert row(job, 0).split() == [
+        "0", "gpu01", "0", "100", "running", "training", "48", "(-2)", "2/s", "0.7", "s", "ago",
+        "1.5",
+    ]  # fmt: skip
+    assert "(monitor 1.5 s ago)" in row(job, 1)
+    assert "step, io" in row(job, 1)
+    assert "silent 32 s" in row(job, 2)
+    assert "2/s" not in row(job, 2)
+    assert "no beats" in row(job, 3)
+
+
+def test_a_job_without_beats_has_no_columns_for_them_and_is_not_called_stalled() -> None:
+    text = status_text(running().job(10.0))
+    for word in ("STAGE", "STEP", "RATE", "LAST BEAT", "stall", "no beats", "metrics"):
+        assert word not in text
+
+
+def test_why_nothing_beats_is_said_once() -> None:
+    cluster = running()
+    quiet = {"stage": "none", "beats": 0, "step": None, "age": None, "interval": None}
+    for node in (0, 1):
+        cluster.beats(node, 10.0, 0, *[{**quiet, "note": "torch has no hook"}] * 2)
+    text = status_text(cluster.job(10.5))
+    assert text.count("no beats: torch has no hook") == 1
+    assert "STAGE" not in text
+
+
+def test_what_nobody_watches_any_more_is_unknown() -> None:
+    cluster = running()
+    for node in (0, 1):
+        cluster.beats(node, 10.0, 0, {}, {})
+    shown = row(cluster.job(60.0), 0)
+    assert "unknown" in shown
+    assert "ago" not in shown
+
+
+def test_a_straggler_is_marked() -> None:
+    cluster = running()
+    for at in (10.0, 11.0, 12.0):
+        cluster.beats(0, at, 0, {"own": 0.3}, {"own": 0.3})
+        cluster.beats(1, at, 0, {"own": 0.3}, {"own": 1.2})
+    job = cluster.job(12.0)
+    assert "training, straggler" in row(job, 3)
+    assert "1.2 s" in row(job, 3)
+    assert "300 ms" in row(job, 0)
+
+
+# -- stalls, metrics, history --------------------------------------------------------------------
+
+
+def test_a_stall_says_where_and_how_to_look_into_it() -> None:
+    cluster = running()
+    cluster.stalled(1, 9.0, 0, (2, 10), message="rank 2 has been silent")
+    cluster.say(1, "events", 9.5, "stacks", path="stacks/0.json", reason="stall", generation=0)
+    text = status_text(cluster.job(10.0))
+    assert "STALLED on gpu02" in text
+    assert f"`cockpit stacks {JOB}`" in text
+    assert f"`cockpit stacks --last {JOB}`" in text
+    cluster.say(1, "events", 11.0, "recovered", generation=0)
+    text = status_text(cluster.job(12.0))
+    assert "stalled on gpu02 for 2.0 s, and recovered" in text
+
+
+def test_a_stall_of_an_earlier_generation_is_left_to_the_history() -> None:
+    text = status_text(fold("stall_restarted"))
+    assert "STALLED" not in text
+    assert "stalled    stall: 4 ranks silent for 31 s at step 41 (limit 30 s)" in text
+
+
+def test_the_history_says_who_restarted_and_what_failed_then() -> None:
+    text = status_text(fold("operator_restart_then_out_of_memory"))
+    assert "restarted by bob@desk  1 rank failed then" in text
+
+
+def test_metrics_have_their_value_their_course_and_their_spread() -> None:
+    cluster = running()
+    for n in range(8):
+        cluster.beats(0, 10.0 + n, 0, {"metrics": {"loss": 2.5 - n / 10}},
+                      {"metrics": {"loss": 2.0}})  # fmt: skip
+    (line,) = [x for x in lines(cluster.job(17.0)) if x.startswith("  loss ")]
+    assert line.split() == ["loss", "1.8", "█▇▆▅▄▃▂▁", "1.8", "to", "2", "over", "the", "ranks"]
+
+
+def test_a_flag_that_says_finished_is_shown_where_one_was_asked_for() -> None:
+    cluster = running(finished_flag="/tmp/flag").succeed(0, 9.0)
+    assert "finished flag: not there" in status_text(cluster.job())
+    assert "finished flag" not in status_text(fold("success"))
+
+
+# -- ps ------------------------------------------------------------------------------------------
+
+
+def test_ps_shows_steps_and_rates_only_where_something_beats() -> None:
+    assert "STEP" not in ps_table([fold("success")])
+    cluster = running()
+    cluster.beats(0, 10.0, 0, {"step": 48}, {"step": 50})
+    header, first, second = ps_table([cluster.job(10.0), fold("success")]).splitlines()
+    assert header.split()[5:7] == ["STEP", "RATE"]
+    assert first.split()[5:7] == ["48-50", "2/s"]
+    assert "48" not in second
+
+
+# -- words and numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (Cause(kind="exit", node="n1", rank=3, exit_code=7, message="ValueError: x"),
+         "rank 3 on n1 exited with 7: ValueError: x"),
+        (Cause(kind="exit", node="n1", rank=3, exit_code=7, message="exited with code 7"),
+         "rank 3 on n1 exited with 7"),
+        (Cause(kind="signal", node="n1", rank=3, signal=9, message="killed by SIGKILL"),
+         "rank 3 on n1: killed by SIGKILL"),
+        (Cause(kind="stall", node="n1", rank=3, message="rank 3 silent for 31 s"),
+         "stall on n1: rank 3 silent for 31 s"),
+        (Cause(kind="stall", message="4 ranks silent"), "stall: 4 ranks silent"),
+    ],
+)  # fmt: skip
+def test_a_cause_reads_as_one_line(cause: Cause, text: str) -> None:
+    assert describe(cause) == headline(cause) == text
+
+
+@pytest.mark.parametrize(
+    ("reason", "by", "text"),
+    [
+        ("", "", "running"),
+        ("failed", "", "failed"),
+        ("membership", "", "the set of nodes changed"),
+        ("operator", "ada@laptop", "restarted by ada@laptop"),
+        ("operator", "", "restarted on request"),
+        ("stall", "", "stalled"),
+    ],
+)
+def test_an_end_reads_as_words(reason: str, by: str, text: str) -> None:
+    item = Generation(attempt=0, generation=0, started_at=0.0, reason=reason, by=by)
+    assert (ending_of(item), victims_text(item)) == (text, "")
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (rate_text(None), ""),
+        (rate_text(0.0), ""),
+        (rate_text(0.08), "12.5/s"),
+        (rate_text(4.25), "4.25 s/step"),
+        (seconds_text(0.42), "0.4 s"),
+        (seconds_text(31.4), "31 s"),
+        (seconds_text(1800.0), "30 min"),
+        (seconds_text(9000.0), "2.5 h"),
+        (value_text(2.13456), "2.135"),
+        (value_text(123456.0), "123456"),
+        (value_text(0.00012345), "0.0001234"),
+        (range_text(1.0, 1.0), "1"),
+        (range_text(1.0, 2.5), "1 to 2.5"),
+    ],
+)
+def test_figures_read_well(figure: str, text: str) -> None:
+    assert figure == text
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], ""),
+        ([1.0], ""),
+        ([0.0, 1.0, 2.0, 3.0], "▁▃▆█"),
+        ([5.0, 5.0, 5.0], "▁▁▁"),
+    ],
+)
+def test_a_sparkline_is_scaled_to_what_it_shows(values: list[float], line: str) -> None:
+    assert sparkline([(float(n), value) for n, value in enumerate(values)], 40) == line
+
+
+def test_a_sparkline_keeps_its_width_and_leaves_times_without_values_blank() -> None:
+    assert len(sparkline([(float(n), float(n)) for n in range(1000)], 40)) == 40
+    assert sparkline([(0.0, 1.0), (1.0, 2.0), (8.0, 1.0), (9.0, 2.0)], 4) == "▁  ▁"

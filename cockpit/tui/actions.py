@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable
 from typing import Protocol
 
-from cockpit.model.types import Job, LinkState, Node
+from cockpit.model.types import Job, JobState, LinkState, Node
 
 
 class View(str, enum.Enum):
@@ -72,6 +72,8 @@ class Context(Protocol):
     def show_logs(self) -> None: ...
     def cancel_job(self) -> None: ...
     def restart_job(self) -> None: ...
+    def restart_ranks(self) -> None: ...
+    def show_stacks(self) -> None: ...
     def retry_node(self) -> None: ...
     def next_theme(self) -> None: ...
     def show_help(self) -> None: ...
@@ -149,6 +151,22 @@ def _can_restart(context: Context) -> str | None:
     if job is None:
         return "no job is selected"
     return context.busy_with(job) or None
+
+
+def _with_ranks(context: Context) -> str | None:
+    job = context.job
+    if job is None:
+        return "no job is selected"
+    if job.state is not JobState.RUNNING:
+        return f"{job.name} does not run"
+    return None
+
+
+def _can_restart_ranks(context: Context) -> str | None:
+    job = context.job
+    if job is not None and job.kind == "command":
+        return f"{job.name} is a command: it has no ranks"
+    return _with_ranks(context) or (context.busy_with(job) if job is not None else "") or None
 
 
 def _can_retry(context: Context) -> str | None:
@@ -291,6 +309,24 @@ ACTIONS: tuple[Action, ...] = (
         footer="restart…",
         dangerous=True,
         enabled=_can_restart,
+    ),
+    Action(
+        "job.restart_ranks",
+        "Restart the ranks in place…",
+        ("ctrl+r",),
+        lambda c: c.restart_ranks(),
+        views=_JOBS,
+        dangerous=True,
+        enabled=_can_restart_ranks,
+    ),
+    Action(
+        "job.stacks",
+        "Where is it? Stacks of all ranks",
+        ("b",),
+        lambda c: c.show_stacks(),
+        views=_JOBS,
+        footer="stacks",
+        enabled=_with_ranks,
     ),
     Action(
         "node.retry",

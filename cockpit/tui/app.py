@@ -29,6 +29,7 @@ from cockpit.tui.palette import ActionProvider
 from cockpit.tui.pulse import RATES, Pulse
 from cockpit.tui.source import Source
 from cockpit.tui.spans import Line, Span, line
+from cockpit.tui.stacks import StacksDialog
 from cockpit.tui.views.base import CockpitView, is_pane
 from cockpit.tui.views.fleet import FleetView
 from cockpit.tui.views.job import JobView
@@ -354,6 +355,14 @@ class CockpitApp(App[None]):
     def restart_job(self) -> None:
         if self.job is not None:
             self._desk.restart(self.job)
+
+    def restart_ranks(self) -> None:
+        if self.job is not None:
+            self._desk.restart_ranks(self.job)
+
+    def show_stacks(self) -> None:
+        if self.job is not None:
+            self.push_screen(StacksDialog(self.job, self._source))
 
     @on(Worker.StateChanged)
     def _worker_changed(self, event: Worker.StateChanged) -> None:

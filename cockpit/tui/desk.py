@@ -54,6 +54,10 @@ class OrderDesk:
         """Ask, then restart."""
         self._confirm(orders.restart(job), job, "restarting", self._restart)
 
+    def restart_ranks(self, job: Job) -> None:
+        """Ask, then restart the ranks in place."""
+        self._confirm(orders.restart_ranks(job), job, "restarting the ranks of", self._ranks)
+
     def broken(self, name: str, error: BaseException | None) -> None:
         """An order ended with an error that nobody expected: show it, live on."""
         text = f"{name} failed: {type(error).__name__}: {error}"
@@ -94,6 +98,10 @@ class OrderDesk:
 
     async def _cancel(self, job: Job, progress: ProgressDialog) -> None:
         progress.prove(await self._source.cancel(job.id))
+
+    async def _ranks(self, job: Job, progress: ProgressDialog) -> None:
+        await self._source.restart_ranks(job.id)
+        progress.succeed(f"a new generation of {job.name} runs")
 
     async def _restart(self, job: Job, progress: ProgressDialog) -> None:
         await self._source.restart(job.id)

@@ -6,7 +6,7 @@ They show what `orders` and the actions say. Text from nodes goes in as Content,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -27,6 +27,9 @@ from cockpit.tui.orders import Order
 from cockpit.tui.spans import Span
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
 from cockpit.tui.words import NODE
+
+_Answer = TypeVar("_Answer")
+_Row = TypeVar("_Row")
 
 
 def content(text: str) -> Content:
@@ -221,12 +224,10 @@ def help_items(
     return items
 
 
-class HelpDialog(ModalScreen[str | None]):
-    """Every key of this view; enter does it. Answers the action's id, or None."""
+class GridDialog(ModalScreen[_Answer], Generic[_Answer, _Row]):
+    """A dialog around one table that the usual keys move through."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark", "close", "Close"),
-        Binding("enter", "choose", "Do it"),
         Binding("j,down", "move(1)", show=False),
         Binding("k,up", "move(-1)", show=False),
         Binding("pagedown,ctrl+f", "page(1)", show=False),
@@ -235,16 +236,42 @@ class HelpDialog(ModalScreen[str | None]):
         Binding("G,end", "edge(False)", show=False),
     ]
 
-    def __init__(self, items: Sequence[HelpItem]) -> None:
+    def __init__(self, grid: RowGrid[_Row]) -> None:
         super().__init__()
-        self._items = items
-        self._grid: RowGrid[HelpItem] = RowGrid(
-            (Column("KEYS", 12), Column("", 24, grow=1), Column("", 16, grow=1, drop=1)),
-            self._row,
-            lambda item: item.action.id if item.action else item.text,
-            header=False,
-            id="help",
+        self._grid = grid
+
+    def action_move(self, delta: int) -> None:
+        self._grid.move(delta)
+
+    def action_page(self, direction: int) -> None:
+        self._grid.page(direction)
+
+    def action_edge(self, first: bool) -> None:
+        if first:
+            self._grid.top()
+        else:
+            self._grid.bottom()
+
+
+class HelpDialog(GridDialog["str | None", HelpItem]):
+    """Every key of this view; enter does it. Answers the action's id, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark", "close", "Close"),
+        Binding("enter", "choose", "Do it"),
+    ]
+
+    def __init__(self, items: Sequence[HelpItem]) -> None:
+        super().__init__(
+            RowGrid(
+                (Column("KEYS", 12), Column("", 24, grow=1), Column("", 16, grow=1, drop=1)),
+                self._row,
+                lambda item: item.action.id if item.action else item.text,
+                header=False,
+                id="help",
+            )
         )
+        self._items = items
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -277,15 +304,3 @@ class HelpDialog(ModalScreen[str | None]):
 
     def action_close(self) -> None:
         self.dismiss(None)
-
-    def action_move(self, delta: int) -> None:
-        self._grid.move(delta)
-
-    def action_page(self, direction: int) -> None:
-        self._grid.page(direction)
-
-    def action_edge(self, first: bool) -> None:
-        if first:
-            self._grid.top()
-        else:
-            self._grid.bottom()

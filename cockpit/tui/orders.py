@@ -71,6 +71,23 @@ def cancel(job: Job) -> Order:
     )
 
 
+def restart_ranks(job: Job) -> Order:
+    """Restart the ranks of a running job in place."""
+    nodes = [node for node in job.nodes if not node.state.ended]
+    count = sum(len(_running(node)) for node in nodes)
+    return Order(
+        f"Restart the ranks of {job.name}?",
+        (
+            f"{count_of(count, 'rank')} on {count_of(len(nodes), 'node')} will be ended:",
+            *_named(nodes),
+            f"A new generation of attempt {job.attempt} then starts in their place. It costs none "
+            "of the job's restarts.",
+        ),
+        "Restart ranks",
+        job.name if len(job.nodes) > 1 else "",
+    )
+
+
 def restart(job: Job) -> Order:
     """Restart a job, whether it runs or has ended."""
     nodes = [node for node in job.nodes if not node.state.ended]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cockpit.model.reports import CancelReport
+from cockpit.model.stacks import StackReport
 from cockpit.model.types import Fleet
 
 
@@ -64,6 +65,12 @@ class Source(Protocol):
 
     async def restart(self, job_id: str) -> object:
         """Cancel what runs, start the next attempt. Raises CockpitError."""
+
+    async def restart_ranks(self, job_id: str) -> object:
+        """Have the ranks of a running job start anew, in place. Raises CockpitError."""
+
+    async def stacks(self, job_id: str) -> StackReport:
+        """Where every rank is in its code, right now. Raises CockpitError."""
 
     def log(self, job_id: str) -> LogSource:
         """Follow a job's merged log. Raises CockpitError."""

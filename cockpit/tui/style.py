@@ -18,6 +18,7 @@ CockpitView { height: 1fr; }
 
 #job-header { height: 2; }
 #job-cause { height: 2; }
+#job-metrics { height: 1; display: none; }
 #job-timeline { height: 6; border-top: solid $bar-line; }
 #job-ranks { height: 2fr; border-top: solid $bar-line; }
 #job-log { height: 3fr; border-top: solid $bar-line; }
@@ -48,6 +49,8 @@ ModalScreen { align: center middle; background: $background 60%; }
 .buttons Button:focus { text-style: bold reverse; }
 .buttons #yes { color: $state-bad; }
 .buttons #yes:disabled { color: $tone-dim; text-style: dim; }
+StacksDialog .dialog { width: 120; border: round $tone-accent; }
+StacksDialog RowGrid { max-height: 80vh; }
 HelpDialog .dialog { border: round $tone-accent; }
 HelpDialog RowGrid { max-height: 80vh; }
 """

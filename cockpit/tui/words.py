@@ -8,7 +8,16 @@ from __future__ import annotations
 import signal
 import time
 
-from cockpit.model.types import Cause, Job, JobState, LinkState, NodeState, RankState
+from cockpit.model.types import (
+    Cause,
+    Job,
+    JobState,
+    LinkState,
+    NodeState,
+    Rank,
+    RankState,
+    Stage,
+)
 from cockpit.text import count_of
 
 JOB = {
@@ -39,6 +48,14 @@ RANK = {
     RankState.FAILED: ("✖", "bad"),
     RankState.STOPPED: ("■", "warn"),
 }
+
+STAGE = {
+    Stage.STARTING: ("◔", "busy"),
+    Stage.TRAINING: ("●", "ok"),
+    Stage.SILENT: ("◇", "bad"),
+    Stage.UNKNOWN: ("?", "stale"),
+}
+"""What a running rank does, by its beats; without beats its state stands here."""
 
 LINK = {
     LinkState.CONNECTING: ("◌", "busy"),
@@ -101,6 +118,22 @@ def ended_by(exit_code: int | None, number: int | None) -> str:
     return "" if exit_code is None else f"exit {exit_code}"
 
 
+def doing(rank: Rank) -> tuple[str, str, str]:
+    """Glyph, word and tone for what a rank does: its stage while it runs, else its state."""
+    if rank.state is RankState.RUNNING and rank.stage in STAGE:
+        glyph, tone = STAGE[rank.stage]
+        return glyph, rank.stage.value, tone
+    glyph, tone = RANK[rank.state]
+    return glyph, rank.state.value, tone
+
+
+def rate_of(step_time: float | None) -> str:
+    """Steps per second, or seconds per step where that is the larger figure; "" if unknown."""
+    if step_time is None or step_time <= 0:
+        return ""
+    return f"{step_time:.3g}s/it" if step_time > 1 else f"{1 / step_time:.3g}it/s"
+
+
 def who(cause: Cause) -> str:
     """Where a cause comes from: "rank 3 on gpu02"."""
     rank = "" if cause.rank is None else f"rank {cause.rank}"
@@ -129,8 +162,8 @@ def what(cause: Cause) -> str:
 
 
 def cause_line(cause: Cause) -> str:
-    """ "rank 3 on gpu02: exit 7: RuntimeError: boom"."""
-    return ": ".join(part for part in (who(cause), what(cause), cause.message) if part)
+    """ "rank 3 on gpu02: exit 7: RuntimeError: boom"; what a rule recognised comes first."""
+    return ": ".join(part for part in (who(cause), what(cause), cause.label, cause.message) if part)
 
 
 def runtime(job: Job, now: float) -> float | None:

@@ -14,6 +14,7 @@ from tui_world import chatter, healthy, large, troubled
 from cockpit.model.types import Fleet
 from cockpit.tui.actions import ACTIONS, BY_ID, Action, View
 from cockpit.tui.dialogs import ConfirmDialog, HelpDialog, HelpItem
+from cockpit.tui.stacks import StacksDialog
 from cockpit.tui.widgets.grid import RowGrid
 from cockpit.tui.widgets.logview import LogView
 
@@ -61,6 +62,8 @@ CASES = {
     "log.times": Case(("4",), lambda s: not _log(s).times),
     "job.cancel": Case(("2",), _on(ConfirmDialog)),
     "job.restart": Case(("2",), _on(ConfirmDialog)),
+    "job.restart_ranks": Case(("2",), _on(ConfirmDialog)),
+    "job.stacks": Case(("2",), _on(StacksDialog)),
     "node.retry": Case(("j",), lambda s: ("retry", "gpu02") in s.source.orders, troubled),
     "list.down": Case(("2",), lambda s: _cursor(s) == 1),
     "list.up": Case(("2", "G"), lambda s: _cursor(s) == 1),
@@ -107,7 +110,9 @@ def test_a_clash_of_keys_is_found() -> None:
 
 
 def test_what_changes_nodes_is_marked_dangerous() -> None:
-    assert {action.id for action in ACTIONS if action.dangerous} == {"job.cancel", "job.restart"}
+    assert {action.id for action in ACTIONS if action.dangerous} == {
+        "job.cancel", "job.restart", "job.restart_ranks",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("action_id", BY_ID)

@@ -9,6 +9,8 @@ from itertools import islice
 
 import msgspec
 
+from cockpit.errors import NodeError
+from cockpit.model.stacks import StackReport
 from cockpit.model.types import (
     Cause,
     Fleet,
@@ -96,6 +98,7 @@ class FakeSource:
         self.release = asyncio.Event()
         self.failure: Exception | None = None
         self.result: Result | None = None
+        self.report: StackReport | None = None
 
     def snapshot(self) -> Fleet:
         return self.fleet
@@ -127,6 +130,20 @@ class FakeSource:
         if self.failure is not None:
             raise self.failure
         return 1
+
+    async def restart_ranks(self, job_id: str) -> None:
+        self.orders.append(("restart ranks", job_id))
+        await self.release.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    async def stacks(self, job_id: str) -> StackReport:
+        self.orders.append(("stacks", job_id))
+        if self.failure is not None:
+            raise self.failure
+        if self.report is None:
+            raise NodeError("gone", "no node answers")
+        return self.report
 
     def log(self, job_id: str) -> FakeLog:
         log = FakeLog(self.lines.setdefault(job_id, deque()))

@@ -7,23 +7,25 @@ from typing import NamedTuple
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from cockpit.model.types import Generation, Job, JobNode, JobState, LinkState, Rank
+from cockpit.model.types import Generation, Job, JobNode, JobState, LinkState, Rank, Stage
 from cockpit.text import count_of
 from cockpit.tui.frame import Frame
 from cockpit.tui.spans import Line, Span, join, line
 from cockpit.tui.views.base import CockpitView
 from cockpit.tui.views.jobs import state_span
+from cockpit.tui.widgets.bars import spark
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
 from cockpit.tui.widgets.lines import Lines
 from cockpit.tui.widgets.logpane import LogPane
 from cockpit.tui.words import (
     LINK,
     NODE,
-    RANK,
     cause_line,
     clock_time,
+    doing,
     ended_by,
     ranks_of,
+    rate_of,
     runtime,
     span_of_time,
     verdict,
@@ -50,12 +52,13 @@ class GenerationItem(NamedTuple):
 
 _RANKS = (
     Column("NODE / RANK", 14, grow=1),
-    Column("STATE", 12),
-    Column("PID", 8, align="right"),
-    Column("EXIT", 9, drop=1),
-    Column("STEP", 8, drop=3, align="right"),
+    Column("DOING", 11),
+    Column("PID", 7, drop=6, align="right"),
+    Column("STEP", 7, drop=3, align="right"),
+    Column("RATE", 8, drop=5, align="right"),
     Column("BEAT", 6, drop=4, align="right"),
-    Column("", 14, grow=4, drop=2),
+    Column("EXIT", 8, drop=1),
+    Column("", 14, grow=16, drop=2),
 )
 
 _TIMELINE = (
@@ -73,6 +76,7 @@ class JobView(CockpitView):
         super().__init__(id=id)
         self._header = Lines(id="job-header")
         self._cause = Lines(id="job-cause")
+        self._metrics = Lines(id="job-metrics")
         self._timeline: RowGrid[GenerationItem] = RowGrid(
             _TIMELINE,
             _timeline_row,
@@ -93,6 +97,7 @@ class JobView(CockpitView):
     def compose(self) -> ComposeResult:
         yield self._header
         yield self._cause
+        yield self._metrics
         yield self._timeline
         yield self._ranks
         assert self.log_pane is not None
@@ -108,6 +113,7 @@ class JobView(CockpitView):
         if job is None:
             self._header.show(line(Span(" Job", "title"), Span("  no job is selected", "dim")))
             self._cause.show()
+            self._metrics.show()
             self._timeline.show(())
             self._ranks.show(())
             return
@@ -116,6 +122,9 @@ class JobView(CockpitView):
             self._begin(job)
         self._header.show(*_header(job, frame.wall))
         self._cause.show(*_cause(job))
+        progress = _progress(job)
+        self._metrics.display = progress is not None
+        self._metrics.show(*((progress,) if progress is not None else ()))
         self._timeline.styles.max_height = min(len(job.history), TIMELINE_ROWS) + 2
         self._timeline.show(
             [
@@ -156,6 +165,8 @@ def _header(job: Job, now: float) -> tuple[Line, ...]:
 
 def _cause(job: Job) -> tuple[Line, ...]:
     cause = job.cause
+    if "stalled" in job.flags and job.stalls:
+        return _stalled(job)
     if cause is None:
         if job.state is JobState.CANCELLED:
             sentence, tone = verdict(job)
@@ -169,8 +180,61 @@ def _cause(job: Job) -> tuple[Line, ...]:
             Span("" if cause.at is None else f"{clock_time(cause.at)} ", "dim"),
             Span(cause_line(cause), "bad"),
         ),
-        line(Span(f" {glyph} {sentence}", tone)),
+        line(
+            Span(f" {glyph} {sentence}", tone),
+            Span(f" — {cause.hint}" if cause.hint else "", "dim"),
+        ),
     )
+
+
+_ACTIONS = {
+    "warn": "nothing is done about it: `on_stall` is warn",
+    "restart": "the ranks are being restarted",
+    "cancel": "the job is being ended",
+}
+
+
+def _stalled(job: Job) -> tuple[Line, ...]:
+    """The newest stall, and what is done about it."""
+    stall = job.stalls[0]
+    stacks = "; b shows where the ranks are" if not job.state.ended else ""
+    return (
+        line(
+            Span(" ◇ stalled ", "bad"),
+            Span(f"{clock_time(stall.at)} ", "dim"),
+            Span(f"{stall.node}: {stall.message}", "bad"),
+        ),
+        line(Span(f" → {_ACTIONS.get(stall.action, stall.action)}{stacks}", "warn")),
+    )
+
+
+SPARK = 12
+"""Cells of the history of one metric."""
+
+
+def _progress(job: Job) -> Line | None:
+    """Steps, their spread, and each metric with its history; None where nothing beats."""
+    parts: list[tuple[Span, ...]] = []
+    steps = job.steps
+    if steps is not None:
+        low, high = steps
+        spread = Span(f"–{high} (spread {high - low})", "warn") if high > low else Span("")
+        parts.append((Span(" step "), Span(str(low), "strong"), spread))
+    times = [r.step_time for node in job.nodes for r in node.ranks if r.step_time]
+    if times:
+        parts.append((Span(rate_of(sorted(times)[len(times) // 2])),))
+    for metric in job.metrics:
+        history = spark([value for _, value in metric.history], SPARK)
+        parts.append(
+            (
+                Span(f"{metric.name} "),
+                Span(history, "accent"),
+                Span(f" {metric.value:.4g}", "strong"),
+            )
+        )
+    if not parts:
+        return None
+    return Line(join(parts, Span(" · ", "dim")))
 
 
 _REASONS = {
@@ -178,6 +242,7 @@ _REASONS = {
     "membership": ("⇄ nodes came or went", "accent"),
     "cancelled": ("■ cancelled", "warn"),
     "operator": ("↻ restarted by hand", "accent"),
+    "stall": ("◇ stalled", "bad"),
 }
 
 
@@ -189,6 +254,8 @@ def _timeline_row(item: GenerationItem) -> Row:
         end = cell(f"✖ {cause_line(generation.cause)}", "bad")
     else:
         text, tone = _REASONS.get(generation.reason, (f"✖ {generation.reason or 'failed'}", "bad"))
+        if generation.reason == "operator" and generation.by:
+            text = f"↻ restarted by {generation.by}"
         end = cell(text, tone)
     until = "" if generation.ended_at is None else clock_time(generation.ended_at)
     return Row(
@@ -240,29 +307,38 @@ def _node_cells(node: JobNode) -> Row:
             cell(node.name, "title"),
             cell(f"{glyph} {node.state.value}", tone),
             cell("--" if node.pid is None else str(node.pid)),
+            cell(),
+            cell(),
+            cell(),
             cell(ended_by(node.exit_code, node.signal)),
-            cell(),
-            cell(),
             Cell(join(remarks, Span(" · ", "dim"))),
         )
     )
 
 
 def _cells(rank: Rank, culprit: bool) -> Row:
-    glyph, tone = RANK[rank.state]
+    glyph, word, tone = doing(rank)
+    silent = rank.stage is Stage.SILENT
     remark = [Span("◀ first ", "bad")] if culprit else []
+    if rank.straggler:
+        remark.append(Span("▲ straggler ", "warn"))
     if rank.message:
         remark.append(Span(rank.message, "bad" if culprit else ""))
     else:
-        remark.append(Span(" ".join(f"{k} {v:.4g}" for k, v in rank.metrics.items())))
+        if rank.note:
+            remark.append(Span(f"not instrumented: {rank.note} ", "warn"))
+        words = [f"{name} {value:.4g}" for name, value in rank.metrics.items()]
+        words += [f"in section {name}" for name in rank.sections]
+        remark.append(Span(" ".join(words)))
     return Row(
         (
             Cell((Span(f"  r{rank.rank}"), Span(f" local {rank.local_rank}", "dim"))),
-            cell(f"{glyph} {rank.state.value}", tone),
+            cell(f"{glyph} {word}", tone),
             cell(str(rank.pid)),
-            cell(ended_by(rank.exit_code, rank.signal), "bad" if culprit else ""),
             cell("" if rank.step is None else str(rank.step)),
-            cell("" if rank.beat_age is None else span_of_time(rank.beat_age)),
+            cell(rate_of(rank.step_time)),
+            cell("" if rank.beat_age is None else span_of_time(rank.beat_age), "bad" * silent),
+            cell(ended_by(rank.exit_code, rank.signal), "bad" if culprit else ""),
             Cell(tuple(remark)),
         )
     )

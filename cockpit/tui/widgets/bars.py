@@ -6,6 +6,7 @@ What is not known is a dot, never an empty bar.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from cockpit.tui.spans import HEAT_STEPS, Span
@@ -35,6 +36,20 @@ def columns(values: Sequence[float | None], width: int, *, stale: bool = False) 
     if len(values) < width:
         spans.append(Span(" " * (width - len(values))))
     return tuple(spans)
+
+
+def spark(values: Sequence[float], width: int) -> str:
+    """The newest `width` values as heights between their own least and greatest.
+
+    A value that is no number is a dot; values that are all equal are a line on the ground.
+    """
+    shown = list(values)[-width:] if width > 0 else []
+    known = [value for value in shown if math.isfinite(value)]
+    low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    return "".join(
+        (level((value - low) / span) if span else LEVELS[0]) if math.isfinite(value) else UNKNOWN
+        for value in shown
+    )
 
 
 def mean(values: Sequence[float | None]) -> float | None:

@@ -1,0 +1,148 @@
+"""What the Job view says of ranks that beat, stall and hang, and the dialog with their stacks."""
+
+from __future__ import annotations
+
+import msgspec
+from tui_screen import Opener
+from tui_world import WALL, job, job_node, ranks
+
+from cockpit.errors import NodeError
+from cockpit.model.stacks import Missing, read, report
+from cockpit.model.types import Fleet, Job, Metric, Stage, Stall
+from cockpit.tui.widgets.bars import spark
+
+replace = msgspec.structs.replace
+
+
+def beating() -> Job:
+    members = [
+        replace(rank, stage=Stage.TRAINING, step=1200 + rank.rank, step_time=0.25)
+        for rank in ranks(0, 4)
+    ]
+    slow = replace(members[2], straggler=True)
+    mute = replace(
+        members[3],
+        stage=Stage.NONE,
+        step=None,
+        beats=None,
+        beat_age=None,
+        step_time=None,
+        note="torch 1.9 has no step hook",
+    )
+    running = job(
+        nodes=(job_node(0, members=tuple(members[:2])), job_node(1, members=(slow, mute)))
+    )
+    history = tuple((WALL - 60 + n, 3 - n / 10) for n in range(20))
+    loss = Metric(name="loss", rank=0, value=1.1, low=1.1, high=1.2, history=history)
+    return replace(running, metrics=(loss,))
+
+
+def stalled() -> Job:
+    base = beating()
+    silent = tuple(
+        replace(
+            node, ranks=tuple(replace(r, stage=Stage.SILENT, beat_age=31.0) for r in node.ranks)
+        )
+        for node in base.nodes
+    )
+    stall = Stall(
+        attempt=0, generation=0, node="gpu02", ranks=(3,), at=WALL - 5, action="warn",
+        message="rank 3 silent for 31 s at step 1203 (limit 30 s)",
+    )  # fmt: skip
+    return replace(base, nodes=silent, flags=("stalled",), stalls=(stall,))
+
+
+def frames(*names: str) -> list[dict[str, object]]:
+    return [{"file": "/home/ada/code/data.py", "line": 41, "function": name} for name in names]
+
+
+def answer(first: int, *stacks: list[dict[str, object]]) -> dict[str, object]:
+    return {
+        "taken_at": WALL,
+        "generation": 0,
+        "ranks": [
+            {
+                "rank": first + number,
+                "local_rank": number,
+                "pid": 10 + number,
+                "how": "signal",
+                "error": "",
+                "threads": [{"name": "", "main": True, "frames": stack}],
+            }
+            for number, stack in enumerate(stacks)
+        ],
+    }
+
+
+def found() -> object:
+    waiting = frames("all_reduce", "main")
+    return report(
+        [
+            read("gpu01", 0, answer(0, waiting, waiting)),
+            read("gpu02", 1, answer(2, waiting, frames("read_shard [x]", "main"))),
+        ],
+        [Missing(node="gpu03", error="no contact")],
+        taken_at=WALL,
+    )
+
+
+async def test_every_rank_shows_its_stage_step_rate_and_the_age_of_its_beat(
+    opened: Opener,
+) -> None:
+    async with opened(Fleet(revision=1, jobs=(beating(),)), size=(120, 36)) as screen:
+        await screen.press("3")
+        row = next(line for line in screen.text.splitlines() if " r1 " in line)
+        assert "● training" in row
+        assert "1201" in row
+        assert "4it/s" in row
+        assert "▲ straggler" in next(line for line in screen.text.splitlines() if " r2 " in line)
+        mute = next(line for line in screen.text.splitlines() if " r3 " in line)
+        assert "● running" in mute
+        assert "not instrumented: torch 1.9" in mute
+        assert "step 1200–1202 (spread 2)" in screen.text
+        assert f"loss {spark([3 - n / 10 for n in range(20)], 12)} 1.1" in screen.text
+
+
+async def test_a_stall_is_the_first_thing_that_is_said(opened: Opener) -> None:
+    async with opened(Fleet(revision=1, jobs=(stalled(),)), size=(120, 36)) as screen:
+        await screen.press("3")
+        assert "◇ stalled" in screen.text.splitlines()[3]
+        assert "gpu02: rank 3 silent for 31 s at step 1203" in screen.text
+        assert "`on_stall` is warn; b shows where the ranks are" in screen.text
+        assert "◇ silent" in screen.text
+
+
+async def test_stacks_are_grouped_the_odd_one_first_and_taken_again_on_request(
+    opened: Opener,
+) -> None:
+    async with opened(Fleet(revision=1, jobs=(stalled(),)), size=(120, 36)) as screen:
+        screen.source.report = found()
+        await screen.press("3", "b")
+        await screen.app.workers.wait_for_complete()
+        await screen.pulse()
+        text = screen.text
+        assert "rank 3 (gpu02)" in text
+        assert text.index("read_shard [x]") < text.index("all_reduce")
+        assert "gpu03: no contact" in text
+        await screen.press("b")
+        await screen.app.workers.wait_for_complete()
+        await screen.pulse()
+        assert screen.source.orders.count(("stacks", stalled().id)) == 2
+
+
+async def test_stacks_that_cannot_be_had_say_why(opened: Opener) -> None:
+    async with opened(Fleet(revision=1, jobs=(beating(),)), size=(120, 36)) as screen:
+        screen.source.failure = NodeError("gone", "no node answers [red]", "look at the links")
+        await screen.press("3", "b")
+        await screen.app.workers.wait_for_complete()
+        await screen.pulse()
+        assert "no node answers [red]" in screen.text
+        assert "look at the links" in screen.text
+
+
+def test_a_history_is_drawn_between_its_own_extremes() -> None:
+    assert spark([1, 2, 3], 8) == "▁▄▇"
+    assert spark([5, 5], 8) == "▁▁"
+    assert spark([1, float("nan"), 3], 8) == "▁·▇"
+    assert spark([1, 2, 3], 2) == "▁▇"
+    assert spark([], 8) == ""

@@ -1,6 +1,6 @@
 """How soon what happens inside of a job is seen and mended: dead ranks, and ranks that hang.
 
-python benchmarks/bench_insight.py [cause] [hang]
+python benchmarks/bench_insight.py [cause] [silence] [hang]
 
 Every node is an sshd of its own on loopback; torchrun, gloo and the ranks are real.
 """
@@ -41,12 +41,28 @@ model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(8, 1))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(100000):
     if step == 40 and os.environ["RANK"] == "3" and os.environ["COCKPIT_GENERATION"] == "0":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if {stubborn}:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         re.match("(a+)+$", "a" * 60 + "b")  # in C, with the GIL, for years
     model(torch.randn(4, 8)).sum().backward()
     optimizer.step()
     time.sleep(0.02)
 """
+SILENT = """
+import os, time, torch, torch.distributed as dist
+dist.init_process_group("gloo")
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+for step in range(100000):
+    optimizer.step()
+    if step == 40 and os.environ["RANK"] == "3":
+        with open("since", "w") as file:
+            file.write(str(time.time()))
+        time.sleep(3600)
+    dist.all_reduce(torch.ones(1))
+    time.sleep(0.02)
+"""
+LIMIT = 3.0
+"""Seconds of silence that are a stall."""
 HANGS = 3
 
 
@@ -91,6 +107,11 @@ class Job:
         """When a node has declared the first stall, and when it was seen here."""
         await until(lambda: bool(self.controller.job(self.id).stalls), "a stall", 120.0)
         return self.controller.job(self.id).stalls[-1].at, time.time()
+
+    def kept_stacks(self) -> bool:
+        """Whether the stacks of a stall of the hanging rank are known here."""
+        stalls = self.controller.job(self.id).stalls
+        return any(stall.stacks for stall in stalls if 3 in stall.ranks)
 
     async def trains_all(self, number: int) -> float:
         """Seconds from the start of the ranks of a generation to steps of them all."""
@@ -154,19 +175,64 @@ async def cause() -> None:
     note(f"`cockpit status`, with all it starts and connects, when nothing happens: {ms(calm)}")
 
 
-async def hang() -> None:
-    """A rank hangs in C, holds the GIL and ignores SIGTERM: until all ranks train again."""
-    late, spawned, again, first = [], [], [], []
+async def silence() -> None:
+    """A rank falls silent, nobody acts on it: until the stall is shown together with its stacks."""
+    shown: list[float] = []
     with lab(2) as host:
-        launcher = Launcher(name="ddp", grace=30.0, rank_heartbeat_timeout=3.0, on_stall="restart")
-        cluster = msgspec.structs.replace(host.cluster, python=sys.executable)
-        config = Config(clusters={"lab": cluster}, launchers={"ddp": launcher}, jobs={})
-        script = host.root / "code" / "train.py"
-        script.parent.mkdir()
-        script.write_text(HANG)
+        launcher = Launcher(name="ddp", rank_heartbeat_timeout=LIMIT)
+        config, script = _prepare(host, launcher, SILENT)
+        since = script.parent / "since"
         async with Controller(config, state_root=host.root / "controller") as controller:
             controller.open(["lab"])
             for _ in range(HANGS):
+                since.unlink(missing_ok=True)
+                job = Job(controller, config)
+                await job.start(script)
+                try:
+                    await until(job.kept_stacks, "stacks of a stall", 120.0)
+                    shown.append(time.time() - float(since.read_text()) - LIMIT)
+                    await controller.kept_stacks(job.id)
+                finally:
+                    await controller.cancel(job.id, grace=1.0)
+    what = "from a rank's silence passing its limit to its stall shown with stacks, s"
+    figure = statistics.median(shown)
+    report(what, figure, "≤ 3", figure <= 3.0, ms(shown))
+
+
+def _prepare(host: Lab, launcher: Launcher, text: str) -> tuple[Config, Path]:
+    """Profiles with that launcher as "ddp", and the script in a folder of its own."""
+    cluster = msgspec.structs.replace(host.cluster, python=sys.executable)
+    config = Config(clusters={"lab": cluster}, launchers={"ddp": launcher}, jobs={})
+    script = host.root / "code" / "train.py"
+    script.parent.mkdir()
+    script.write_text(text)
+    return config, script
+
+
+async def hang() -> None:
+    """A rank hangs in C and holds the GIL: until all ranks train again.
+
+    Once more with a rank that ignores SIGTERM besides, as a note.
+    """
+    again, spawned, first, late = await _hangs(HANGS, stubborn=False)
+    figure = statistics.median(again)
+    what = "from the detection of a hang to training of all ranks, s"
+    report(what, figure, "≤ 8", figure <= 8.0, ms(again))
+    note(f"of which until all ranks have been ended and started: {ms(spawned)}")
+    note(f"the first time, from their start to training: {ms(first)}")
+    note(f"from the detection to an open controller: {ms(late)}")
+    stubborn, *_ = await _hangs(1, stubborn=True)
+    note(f"where the rank ignores SIGTERM besides: {ms(stubborn)}")
+
+
+async def _hangs(times: int, *, stubborn: bool) -> tuple[list[float], ...]:
+    late, spawned, again, first = [], [], [], []
+    with lab(2) as host:
+        launcher = Launcher(name="ddp", grace=30.0, rank_heartbeat_timeout=3.0, on_stall="restart")
+        config, script = _prepare(host, launcher, HANG.replace("{stubborn}", str(stubborn)))
+        async with Controller(config, state_root=host.root / "controller") as controller:
+            controller.open(["lab"])
+            for _ in range(times):
                 job = Job(controller, config)
                 await job.start(script)
                 try:
@@ -178,12 +244,7 @@ async def hang() -> None:
                     spawned.append(again[-1] - took)
                 finally:
                     await controller.cancel(job.id, grace=1.0)
-    figure = statistics.median(again)
-    what = "from the detection of a hang to training of all ranks, s"
-    report(what, figure, "≤ 8", figure <= 8.0, ms(again))
-    note(f"of which until all ranks have been ended and started: {ms(spawned)}")
-    note(f"the first time, from their start to training: {ms(first)}")
-    note(f"from the detection to an open controller: {ms(late)}")
+    return again, spawned, first, late
 
 
 def _tell(what: str, values: list[float]) -> None:
@@ -235,6 +296,6 @@ def _status(job: str, environ: dict[str, str], rank: int, begin: float) -> float
 
 
 if __name__ == "__main__":
-    for topic in (cause, hang):
+    for topic in (cause, silence, hang):
         if not sys.argv[1:] or topic.__name__ in sys.argv[1:]:
             asyncio.run(topic())

@@ -19,7 +19,7 @@ from cockpit.node.journal import Journal
 from cockpit.node.recorder import Recorder, rendezvous_round
 from cockpit.node.requests import RESTART, STOP, Inbox, Request, decode
 
-LOOK = 0.3
+LOOK = 0.1
 """Seconds between two looks at the store while nothing is asked."""
 PATIENCE = 2.0
 """Seconds after which those who have armed do not wait for the others."""

@@ -21,7 +21,7 @@ from cockpit.protocol.records import Watch
 
 STACKS_PATIENCE = 2.5
 """Seconds that an action waits for stacks."""
-GRACE = 2.0
+GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for ranks that hang: they have stopped doing their work."""
 OBEY_PATIENCE = 60.0
 """Seconds after which a restart that did not come is told."""

@@ -64,6 +64,9 @@ LINK = {
     LinkState.UNREACHABLE: ("✖", "bad"),
 }
 
+HEALTH = {"warn": ("▲", "warn"), "crit": ("✖", "bad")}
+"""A node's health where something is wrong with it."""
+
 STALE_AFTER = 3.5
 """Seconds without a sample after which figures are old: three samples were missed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from tui_screen import Opener
-from tui_world import WALL, job, job_node, ranks
+from tui_world import WALL, job, job_node, node, ranks
 
 from cockpit.errors import NodeError
 from cockpit.model.stacks import Missing, read, report
@@ -146,3 +146,17 @@ def test_a_history_is_drawn_between_its_own_extremes() -> None:
     assert spark([1, float("nan"), 3], 8) == "▁·▇"
     assert spark([1, 2, 3], 2) == "▁▇"
     assert spark([], 8) == ""
+
+
+async def test_a_sick_node_is_marked_and_says_why_under_the_cursor(opened: Opener) -> None:
+    sick = replace(node("gpu01"), health="crit", health_reasons=("GPU 3 is lost", "Xid 79 [x]"))
+    worn = replace(node("gpu02"), health="warn", health_reasons=("GPU 0 slows down: heat",))
+    async with opened(Fleet(revision=1, nodes=(sick, worn, node("gpu03")))) as screen:
+        rows = screen.text.splitlines()
+        assert "✖" in next(row for row in rows if "gpu01" in row)
+        assert "▲" in next(row for row in rows if "gpu02" in row)
+        assert "✖ GPU 3 is lost; Xid 79 [x]" in screen.text
+        await screen.press("j")
+        assert "▲ GPU 0 slows down: heat" in screen.text
+        await screen.press("j")
+        assert "no job runs here" in screen.text

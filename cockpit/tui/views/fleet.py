@@ -16,7 +16,7 @@ from cockpit.tui.views.base import CockpitView
 from cockpit.tui.widgets.bars import columns, heat, mean, percent
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
 from cockpit.tui.widgets.lines import Lines
-from cockpit.tui.words import JOB, LINK, STALE_AFTER, size_of, span_of_time
+from cockpit.tui.words import HEALTH, JOB, LINK, STALE_AFTER, size_of, span_of_time
 
 NAME_LIMIT = 32
 
@@ -53,7 +53,8 @@ def _columns(name: int, gpus: int) -> tuple[Column, ...]:
 
 
 def _name_of(node: Node) -> str:
-    return f"{node.name} simulated" if node.simulated else node.name
+    mark = " ▲" if node.health in HEALTH else ""
+    return node.name + mark + (" simulated" if node.simulated else "")
 
 
 def fraction(part: float | None, whole: float | None) -> float | None:
@@ -155,6 +156,9 @@ def _trouble(item: NodeItem) -> tuple[str, str] | None:
 def _row(item: NodeItem) -> Row:
     node = item.node
     name = [Span(node.name, "stale" if item.stale else "strong")]
+    if node.health in HEALTH and not item.stale:
+        glyph, tone = HEALTH[node.health]
+        name.append(Span(f" {glyph}", tone))
     if node.simulated:
         name.append(Span(" simulated", "warn"))
     trouble = _trouble(item)
@@ -260,6 +264,9 @@ def _detail(item: NodeItem) -> tuple[Line, ...]:
         tries = f" ({count_of(node.link.attempts, 'try' if node.link.attempts == 1 else 'trie')})"
         hint = Span(f" — {node.link.hint}", "dim") if node.link.hint else Span("")
         return first, line(Span(f" {node.link.why}", "bad"), Span(tries, "dim"), hint)
+    if node.health in HEALTH:
+        glyph, tone = HEALTH[node.health]
+        return first, line(Span(f" {glyph} {'; '.join(node.health_reasons)}", tone))
     jobs = [(Span(f"{JOB[job.state][0]} ", JOB[job.state][1]), Span(job.name)) for job in item.jobs]
     return first, Line((Span(" "), *join(jobs, Span("  ")))) if jobs else line(
         Span(" no job runs here", "dim")

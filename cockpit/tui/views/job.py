@@ -224,6 +224,8 @@ def _progress(job: Job) -> Line | None:
     if times:
         parts.append((Span(rate_of(sorted(times)[len(times) // 2])),))
     for metric in job.metrics:
+        if metric.name in ("step", "step_time"):
+            continue  # said already
         history = spark([value for _, value in metric.history], SPARK)
         parts.append(
             (

@@ -23,13 +23,13 @@ from pathlib import Path
 
 from common import REPO, alternate, ms, note, report, wall
 
-from cockpit.node import slot, torchhooks
+from cockpit.node.rank import slot, torchhooks
 from cockpit.protocol import layout
 
 CALLS = 20_000
 ROUNDS = 25
 STARTS = 9
-WORKER = REPO / "cockpit" / "node" / "worker.py"
+WORKER = REPO / "cockpit" / "node" / "rank" / "worker.py"
 
 
 def loop(call: Callable[[], object], calls: int = CALLS) -> float:

@@ -15,7 +15,7 @@ from cockpit.protocol import macros
 from cockpit.protocol.records import Watch
 
 WRAPPER = "${runtime}/cockpit/node/elastic.py"
-WORKER = "${runtime}/cockpit/node/worker.py"
+WORKER = "${runtime}/cockpit/node/rank/worker.py"
 
 RENDEZVOUS = {
     # A node that died is missed after interval times attempts. Not less than torch's own 15 s,

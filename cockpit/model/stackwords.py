@@ -48,7 +48,7 @@ class Owner(enum.Enum):
 _PACKAGES = re.compile(r".*/(?:site|dist)-packages/(.+)")
 _STANDARD = re.compile(r".*/lib(?:64)?/(?:python|pypy)3(?:\.\d+t?)?/(.+)|.*/python3\d+\.zip/(.+)")
 _WORK = re.compile(r".*/jobs/[0-9a-f]{12}/work/(.+)")
-_RUNTIME = re.compile(r".*/runtime/[0-9a-f]{64}/(.+)|.*/(cockpit/node/\w+\.py)")
+_RUNTIME = re.compile(r".*/runtime/[0-9a-f]{64}/(.+)|.*/(cockpit/node/(?:\w+/)?\w+\.py)")
 _SOURCE_TREE = re.compile(r".*/pytorch/(torch/.+)")
 _SCRIPT = ("<string>", "<stdin>")
 

@@ -2,8 +2,8 @@
 
 `cockpit.transport.bootstrap` sends this file's text, which every start of an agent has to compile,
 so it is short. If `boot` has checked the runtime and nothing in it has changed since, it becomes
-`cockpit.node.agent` at once; in all other cases it runs the text of `boot`, which was sent along,
-to find out why and what to do. It must parse on Python 3.6, as `boot` does.
+`cockpit.node.agent.agent` at once; in all other cases it runs the text of `boot`, which was sent
+along, to find out why and what to do. It must parse on Python 3.6, as `boot` does.
 """
 
 import os
@@ -48,7 +48,7 @@ def main(settings: "dict[str, str]", boot: bytes) -> None:
         exec(compile(boot, "<cockpit boot>", "exec"), names)  # noqa: S102 - it came as we came
         state_dir, folder = names["main"](settings, listing, CHECKED)  # type: ignore[operator]
     sys.path.insert(0, folder)
-    from cockpit.node import agent
+    from cockpit.node.agent import agent
 
     os.write(1, ("\n" + settings["nonce"] + ' {"ready": true}\n').encode())
     code = agent.main(state_dir, settings["digest"])

@@ -78,8 +78,8 @@ def _collect() -> dict[str, str]:
     root = Path(cockpit.__file__).parent
     sources = {"cockpit/__init__.py": root / "__init__.py"}
     for package in _PACKAGES:
-        for path in (root / package).glob("*.py"):
-            sources[f"cockpit/{package}/{path.name}"] = path
+        for path in (root / package).rglob("*.py"):
+            sources[f"cockpit/{path.relative_to(root).as_posix()}"] = path
     pynvml = importlib.util.find_spec("pynvml")
     if pynvml is None or pynvml.origin is None:
         raise BootstrapError(

@@ -61,7 +61,7 @@ def test_ft_launcher_is_started_like_this() -> None:
         "--ft-enable-nic-monitor=False",
         "--ft-cycle-info-dir=${attempt_dir}/cycles",
         "--",
-        "${runtime}/cockpit/node/worker.py",
+        "${runtime}/cockpit/node/rank/worker.py",
         "train.py",
         "--lr",
         "$${HOME}",

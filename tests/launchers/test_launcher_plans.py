@@ -64,7 +64,7 @@ def test_torchrun_is_started_like_this() -> None:
         "--redirects=3",
         "--log-dir=${attempt_dir}/logs/torch",
         "--",
-        "${runtime}/cockpit/node/worker.py",
+        "${runtime}/cockpit/node/rank/worker.py",
         "train.py",
         "--lr",
         "0.1",

@@ -164,7 +164,7 @@ def test_a_function_of_the_users_own_is_never_taken_for_one_of_torch() -> None:
         ("/src/pytorch/torch/_tensor.py", Owner.TORCH, "torch/_tensor.py"),
         ("/usr/lib/python3/dist-packages/numpy/core.py", Owner.LIBRARY, "numpy/core.py"),
         ("/h/runtime/" + "a" * 64 + "/cockpit/__init__.py", Owner.LIBRARY, "cockpit/__init__.py"),
-        ("/src/cockpit/node/torchhooks.py", Owner.LIBRARY, "cockpit/node/torchhooks.py"),
+        ("/src/cockpit/node/rank/torchhooks.py", Owner.LIBRARY, "cockpit/node/rank/torchhooks.py"),
     ],
 )
 def test_a_file_belongs_to_whom_its_path_says(file: str, owner: Owner, short: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cockpit.model.stalls import ON_STALL
 from cockpit.model.types import Cause, Job, JobState
-from cockpit.node.generations import ON_STALL as NODES_WORD
+from cockpit.node.supervise.generations import ON_STALL as NODES_WORD
 from tests.model.building import JOB, Cluster, running
 from tests.model.scenarios import T0
 

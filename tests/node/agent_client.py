@@ -57,7 +57,7 @@ class AgentClient:
         self, state_dir: Path, python: str = sys.executable, env: dict[str, str] | None = None
     ) -> None:
         self.process = subprocess.Popen(
-            [python, "-S", "-u", "-m", "cockpit.node.agent", str(state_dir), "test-runtime"],
+            [python, "-S", "-u", "-m", "cockpit.node.agent.agent", str(state_dir), "test-runtime"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,7 +22,7 @@ RANK = """
 import os, sys, time
 generation, local_rank = int(sys.argv[1]), int(sys.argv[2])
 sys.path.insert(0, sys.argv[3])
-from cockpit.node import slot
+from cockpit.node.rank import slot
 
 def word():
     for name in (f"do.{generation}.{local_rank}", "do"):
@@ -57,7 +57,7 @@ import json, os, subprocess, sys, time
 runtime, count, rank_code = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 sys.path.insert(0, runtime)
 from cockpit.node.journal import Journal
-from cockpit.node.recorder import process
+from cockpit.node.launch.recorder import process
 folder = os.environ["COCKPIT_ATTEMPT_DIR"]
 journal = Journal(folder + "/launcher.jsonl")
 

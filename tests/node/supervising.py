@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cockpit.node import claims, journal, processes, slots, supervision
-from cockpit.node.claims import Place
+from cockpit.node import journal, processes
+from cockpit.node.supervise import claims, slots, supervision
+from cockpit.node.supervise.claims import Place
 from cockpit.protocol import layout
 from cockpit.protocol.records import (
     AttemptRecord,

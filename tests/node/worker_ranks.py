@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from cockpit.node import slot
+from cockpit.node.rank import slot
 from cockpit.protocol import layout
 from tests.node.torchrun_nodes import until
 
@@ -94,7 +94,7 @@ class Ranks:
             layout.LAUNCHER_PID_ENV: str(os.getpid()),
             **environ,
         }
-        worker = self.runtime / "cockpit" / "node" / "worker.py"
+        worker = self.runtime / "cockpit" / "node" / "rank" / "worker.py"
         with (
             open(self.folder / f"{local_rank}.out", "wb") as out,
             open(self.folder / f"{local_rank}.err", "wb") as err,

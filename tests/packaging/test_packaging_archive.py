@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import cockpit.packaging
 from cockpit.errors import ExitCode, PackagingError
-from cockpit.node.archives import unpack
+from cockpit.node.agent.archives import unpack
 from cockpit.packaging import Package, pack
 
 Tree = dict[bytes, tuple[str, bytes, int]]

@@ -208,9 +208,11 @@ def test_the_same_files_make_the_same_runtime_in_every_process() -> None:
 
 def test_the_runtime_holds_what_runs_on_a_node_and_nothing_else() -> None:
     files = json.loads(zlib.decompress(node_runtime().payload))
-    assert {"cockpit/__init__.py", "cockpit/node/agent.py", "cockpit/protocol/frames.py"} <= set(
-        files
-    )
+    assert {
+        "cockpit/__init__.py",
+        "cockpit/node/agent/agent.py",
+        "cockpit/protocol/frames.py",
+    } <= set(files)
     assert "pynvml.py" in files
     rooms = {path.split("/")[1] for path in files if path.count("/") == 2}
     assert rooms == {"node", "protocol"}

@@ -98,7 +98,7 @@ async def test_a_node_is_reached_and_keeps_everything_in_its_own_home(
     assert (await link.request("clock"))["wall"] == pytest.approx(time.time(), abs=30)
     assert stat.S_IMODE(sshd.state_dir.stat().st_mode) == 0o700
     runtime = sshd.state_dir / "runtime" / hello.runtime
-    assert (runtime / "cockpit/node/agent.py").is_file()
+    assert (runtime / "cockpit/node/agent/agent.py").is_file()
     assert [entry.name for entry in runtime.parent.iterdir()] == [hello.runtime]
     for path in sshd.state_dir.rglob("*"):
         assert not path.stat().st_mode & 0o077, path
@@ -122,7 +122,7 @@ async def test_a_damaged_runtime_on_the_node_is_replaced(
     link = await connect(lab)
     hello = await link.ready(WAIT)
     await link.close()
-    agent = sshd.state_dir / "runtime" / hello.runtime / "cockpit/node/agent.py"
+    agent = sshd.state_dir / "runtime" / hello.runtime / "cockpit/node/agent/agent.py"
     original = agent.read_bytes()
     agent.write_bytes(b"raise SystemExit('tampered with')\n")
     assert (await (await connect(lab)).ready(WAIT)).runtime == hello.runtime

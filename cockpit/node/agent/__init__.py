@@ -1,0 +1,1 @@
+"""The agent: one process per connection, which does on a node what a controller asks for."""

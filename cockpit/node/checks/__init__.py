@@ -1,0 +1,1 @@
+"""What would make a job fail on this node: facts and preflight checks, asked for by the agent."""

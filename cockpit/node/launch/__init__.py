@@ -1,0 +1,1 @@
+"""The instrumented launcher process: torchrun's or ft_launcher's own main(), journalled."""

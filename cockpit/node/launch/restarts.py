@@ -1,0 +1,265 @@
+# ruff: noqa: SLF001 - torch has no public way to any of this
+"""Requests to the ranks, carried out by the launcher processes of all nodes together.
+
+The hooks ask it after each of torch's looks at the ranks. Whoever finds a request publishes it in
+the rendezvous store; everyone who sees it there first *arms* (gives its agent one restart more, so
+that ranks that fail because a peer was faster cost nothing), and when all have armed, or some
+cannot, has torch's own restart path run. It waits for nothing and ends no process itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from cockpit.node.journal import Journal
+from cockpit.node.launch.recorder import Recorder, rendezvous_round
+from cockpit.node.launch.requests import RESTART, STOP, Inbox, Request, decode
+
+LOOK = 0.1
+"""Seconds between two looks at the store while nothing is asked."""
+PATIENCE = 2.0
+"""Seconds after which those who have armed do not wait for the others."""
+
+_HEALTHY = "HEALTHY"
+_SUCCEEDED = "SUCCEEDED"
+
+
+class Stopped(RuntimeError):
+    """Somebody asked for the end of the ranks; the message is the reason. So says the journal."""
+
+
+class NoRestartsLeft(RuntimeError):
+    """A restart that counts against max_restarts was asked for, and there are none left."""
+
+
+class Board:
+    """What the launcher processes of one generation tell each other, in a key-value store.
+
+    A store that is lost is no error: nobody can be told anything then, and nobody is waited for.
+    """
+
+    def __init__(self, store: Any, prefix: str, size: int) -> None:
+        self._store = store if size > 1 else None
+        self._prefix = prefix
+        self._size = size
+
+    def publish(self, request: Request) -> Request:
+        """The one request of this generation: `request`, or what another node had asked first."""
+        mine = json.dumps(request._asdict())
+        stored = self._ask(lambda store: store.compare_set(f"{self._prefix}/request", "", mine))
+        return (decode(stored) if isinstance(stored, bytes) else None) or request
+
+    def published(self) -> Request | None:
+        key = f"{self._prefix}/request"
+        stored = self._ask(lambda store: store.get(key) if store.check([key]) else None)
+        return decode(stored) if isinstance(stored, bytes) else None
+
+    def arm(self) -> None:
+        self._add("armed", 1)
+
+    def all_armed(self) -> bool:
+        return self._add("armed", 0, unknown=self._size) >= self._size
+
+    def finish(self) -> None:
+        """The ranks of this node have finished well: it will not come to another generation."""
+        self._add("finished", 1)
+
+    def finished(self) -> int:
+        """Number of nodes whose ranks have finished well."""
+        return self._add("finished", 0)
+
+    def _add(self, key: str, amount: int, unknown: int = 0) -> int:
+        count = self._ask(lambda store: store.add(f"{self._prefix}/{key}", amount))
+        return unknown if count is None else int(count)
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        if self._store is None:
+            return None
+        try:
+            return question(self._store)
+        except (RuntimeError, OSError) as error:
+            self._store = None
+            say(f"the rendezvous store does not answer ({type(error).__name__})")
+            return None
+
+
+class Agreement:
+    """How the nodes of one generation come to act on one request at the same time."""
+
+    def __init__(self, board: Board, clock: Callable[[], float]) -> None:
+        self.board = board
+        self.request: Request | None = None
+        self._clock = clock
+        self._looked = clock()
+        self._armed_at = 0.0
+        self._refused = ""
+
+    def agree(self, asked: Request | None, *, at_once: bool = False) -> Request | None:
+        """The request that all nodes obey, once it is known; `asked` was found on this one.
+
+        The store is looked at every LOOK seconds, or `at_once`.
+        """
+        if asked is not None:
+            found = self._check(asked) and self._check(self.board.publish(asked))
+        elif at_once or self._clock() - self._looked >= LOOK:
+            self._looked = self._clock()
+            found = self._check(self.board.published())
+        else:
+            return None
+        if found:
+            self.request = found
+            self._armed_at = self._clock()
+        return found
+
+    def is_due(self) -> bool:
+        """Whether to act on the request now. It may have become void meanwhile, see `request`."""
+        if self.board.all_armed():
+            return True
+        if self._clock() - self._armed_at < PATIENCE:
+            return False
+        self.request = self._check(self.request)
+        return self.request is not None
+
+    def _check(self, request: Request | None) -> Request | None:
+        """None, too, for a restart that cannot be: nodes that have finished will not take part."""
+        if request is None or request.id == self._refused:
+            return None
+        count = self.board.finished() if request.do == RESTART else 0
+        if not count:
+            return request
+        self._refused = request.id
+        say(
+            f"not restarted ({request.reason or request.by}): the ranks of {count} other"
+            " nodes have finished and would be missed"
+        )
+        return None
+
+
+class Verdict(NamedTuple):
+    """What is to be done to the ranks now."""
+
+    request: Request
+    exhausted: bool
+    """It counts against max_restarts, and there is none left."""
+
+
+class Restarts:
+    """One per launcher process. `torchs` is the module that has RunResult and WorkerState."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        recorder: Recorder,
+        torchs: Any,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._result: Any = torchs.RunResult
+        self._unhealthy: Any = torchs.WorkerState.UNHEALTHY
+        self._result(state=self._unhealthy)  # while a surprise does no harm
+        self._journal = journal
+        self._recorder = recorder
+        self._clock = clock
+        self._inbox = Inbox(recorder.attempt_dir)
+        self._agreement: Agreement | None = None
+        self._raised_to: int | None = None
+
+    @property
+    def grace(self) -> float | None:
+        """Seconds at most between SIGTERM and SIGKILL, where the request says so."""
+        request = self._agreement.request if self._agreement is not None else None
+        return request.grace if request is not None else None
+
+    def generation_begins(self, agent: Any, group: Any) -> None:
+        """To be called when the ranks have been started."""
+        if self._raised_to is not None and agent._remaining_restarts >= self._raised_to:
+            # A change of membership came first, which costs nothing by itself.
+            self._raise_budget(agent, group, -1)
+        self._raised_to = None
+        store = getattr(agent, "_store", None)
+        number = rendezvous_round(agent)
+        prefix = f"cockpit/{self._recorder.generation if number is None else number}"
+        board = Board(store, prefix, group.group_world_size if store is not None else 1)
+        self._agreement = Agreement(board, self._clock)
+
+    def answer(self, agent: Any, group: Any, result: Any) -> Verdict | None:
+        """What is asked and due, given torch's newest `result`. None: torch goes its way."""
+        agreement = self._agreement
+        if agreement is None:
+            return None
+        state = str(result.state.value)
+        if agreement.request is None:
+            if state == _SUCCEEDED:
+                agreement.board.finish()
+            else:
+                self._look(agreement, agent, group, failed=state != _HEALTHY)
+        request = agreement.request
+        if request is None or not self._is_time(agreement, request, state):
+            if request is not None and agreement.request is None:
+                self._disarm(agent, group)
+            return None
+        exhausted = request.do == RESTART and agent._remaining_restarts <= 0
+        return Verdict(request, exhausted)
+
+    def carry_out(self, verdict: Verdict, agent: Any, group: Any) -> Any:
+        """The result that makes torch restart the ranks. Raises Stopped or NoRestartsLeft."""
+        request = verdict.request
+        if request.do == RESTART and not verdict.exhausted:
+            return self._result(state=self._unhealthy)
+        agent._stop_workers(group)
+        reason = request.reason or f"asked by {request.by}"
+        if verdict.exhausted:
+            limit = group.spec.max_restarts
+            raise NoRestartsLeft(f"{reason}; none of {limit} restarts is left")
+        raise Stopped(reason)
+
+    def _look(self, agreement: Agreement, agent: Any, group: Any, *, failed: bool) -> None:
+        """Learn of a request and arm. Ranks that failed may have done so because of one."""
+        generation = self._recorder.generation
+        asked = None if failed else self._inbox.next(generation, self._clock())
+        request = agreement.agree(asked, at_once=failed)
+        for found in (asked, request):
+            if found is not None:
+                self._inbox.obeyed(found.id)
+        if request is None:
+            return
+        if request.do == RESTART:
+            if not request.cost:
+                self._raise_budget(agent, group, 1)
+                self._raised_to = agent._remaining_restarts
+            # Before any rank ends because of it: what fails on any node from now on is no cause.
+            self._journal.write(
+                "restarting",
+                generation=generation,
+                by=request.by,
+                reason=request.reason,
+                cost=request.cost,
+            )
+        agreement.board.arm()
+
+    def _is_time(self, agreement: Agreement, request: Request, state: str) -> bool:
+        if state == _HEALTHY:
+            return agreement.is_due()
+        if request.do == STOP:
+            return state != _SUCCEEDED
+        # Failed ranks are restarted by torch. Ranks that finished in the last moment are missed
+        # by the others, who have been promised a restart.
+        return state == _SUCCEEDED
+
+    def _disarm(self, agent: Any, group: Any) -> None:
+        if self._raised_to is not None:
+            self._raise_budget(agent, group, -1)
+            self._raised_to = None
+
+    @staticmethod
+    def _raise_budget(agent: Any, group: Any, by: int) -> None:
+        group.spec.max_restarts += by
+        agent._remaining_restarts += by
+
+
+def say(message: str) -> None:
+    sys.stderr.write(f"cockpit: {message}\n")
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""What runs inside of a rank, loaded by path and without cockpit: worker, heartbeat slot, hooks."""

@@ -110,6 +110,17 @@ async def test_a_stall_is_the_first_thing_that_is_said(opened: Opener) -> None:
         assert "gpu02: rank 3 silent for 31 s at step 1203" in screen.text
         assert "`on_stall` is warn; b shows where the ranks are" in screen.text
         assert "◇ silent" in screen.text
+        assert "it/s" not in screen.text, "a rank that is silent has no rate"
+
+
+async def test_a_stall_of_several_nodes_names_them_all(opened: Opener) -> None:
+    base = stalled()
+    (first,) = base.stalls
+    other = replace(first, node="gpu01", node_rank=0, ranks=(0, 1), at=first.at + 1)
+    both = replace(base, stalls=(other, first))
+    async with opened(Fleet(revision=1, jobs=(both,)), size=(120, 36)) as screen:
+        await screen.press("3")
+        assert "3 ranks on gpu01, gpu02 silent: rank 3 silent for 31 s" in screen.text
 
 
 async def test_stacks_are_grouped_the_odd_one_first_and_taken_again_on_request(

@@ -195,14 +195,26 @@ _ACTIONS = {
 
 
 def _stalled(job: Job) -> tuple[Line, ...]:
-    """The newest stall, and what is done about it."""
-    stall = job.stalls[0]
+    """The stall of this generation, on however many nodes it was declared, and what is done."""
+    newest = job.stalls[0]
+    where = (newest.attempt, newest.generation)
+    open_ones = [
+        stall
+        for stall in job.stalls
+        if (stall.attempt, stall.generation) == where and stall.recovered_at is None
+    ] or [newest]
+    stall = min(open_ones, key=lambda each: each.at)
+    nodes = sorted({each.node for each in open_ones})
+    who = f"{nodes[0]}: {stall.message}"
+    if len(nodes) > 1:
+        ranks = sorted({rank for each in open_ones for rank in each.ranks})
+        who = f"{count_of(len(ranks), 'rank')} on {', '.join(nodes)} silent: {stall.message}"
     stacks = "; b shows where the ranks are" if not job.state.ended else ""
     return (
         line(
             Span(" ◇ stalled ", "bad"),
             Span(f"{clock_time(stall.at)} ", "dim"),
-            Span(f"{stall.node}: {stall.message}", "bad"),
+            Span(who, "bad"),
         ),
         line(Span(f" → {_ACTIONS.get(stall.action, stall.action)}{stacks}", "warn")),
     )
@@ -220,7 +232,12 @@ def _progress(job: Job) -> Line | None:
         low, high = steps
         spread = Span(f"–{high} (spread {high - low})", "warn") if high > low else Span("")
         parts.append((Span(" step "), Span(str(low), "strong"), spread))
-    times = [r.step_time for node in job.nodes for r in node.ranks if r.step_time]
+    times = [
+        rank.step_time
+        for node in job.nodes
+        for rank in node.ranks
+        if rank.step_time and rank.stage is Stage.TRAINING
+    ]
     if times:
         parts.append((Span(rate_of(sorted(times)[len(times) // 2])),))
     for metric in job.metrics:
@@ -338,7 +355,7 @@ def _cells(rank: Rank, culprit: bool) -> Row:
             cell(f"{glyph} {word}", tone),
             cell(str(rank.pid)),
             cell("" if rank.step is None else str(rank.step)),
-            cell(rate_of(rank.step_time)),
+            cell(rate_of(rank.step_time) if rank.stage is Stage.TRAINING else ""),
             cell("" if rank.beat_age is None else span_of_time(rank.beat_age), "bad" * silent),
             cell(ended_by(rank.exit_code, rank.signal), "bad" if culprit else ""),
             Cell(tuple(remark)),

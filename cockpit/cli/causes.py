@@ -8,8 +8,8 @@ from cockpit.text import count_of
 
 def describe(cause: Cause) -> str:
     """A cause as one line: who, where, what."""
-    who = f"rank {cause.rank}" if cause.rank is not None else ""
-    where = f"on {cause.node}" if cause.node else ""
+    who = _who(cause)
+    where = f"on {cause.node}" if cause.node and not cause.alike else ""
     what = ""
     if cause.kind == "stall":
         # Its words name the ranks.
@@ -22,6 +22,17 @@ def describe(cause: Cause) -> str:
         what = "ran out of memory"
     head = " ".join(part for part in (who, where, what) if part)
     return f"{head}: {cause.message}" if head and cause.message else head or cause.message
+
+
+def _who(cause: Cause) -> str:
+    if cause.rank is None:
+        return ""
+    if cause.everyone:
+        return f"all {cause.alike + 1} ranks"
+    if cause.alike:
+        where = f" on {cause.node}" if cause.node else ""
+        return f"rank {cause.rank}{where} and {count_of(cause.alike, 'other')} alike"
+    return f"rank {cause.rank}"
 
 
 def headline(cause: Cause) -> str:

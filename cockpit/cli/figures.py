@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -24,7 +25,9 @@ def seconds_text(seconds: float) -> str:
 
 
 def value_text(value: float) -> str:
-    """Four digits, more where they stand before the point: "2.134", "0.0003", "123456"."""
+    """Four digits, more where they stand before the point: "2.134", "0.0003", "123456", "nan"."""
+    if not math.isfinite(value):
+        return str(value)
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
@@ -38,8 +41,8 @@ def range_text(low: float, high: float) -> str:
 def sparkline(points: Sequence[tuple[float, float]], width: int) -> str:
     """(at, value) as a line of at most `width` blocks, scaled from its least to its highest value.
 
-    A block is the mean of its share of the time; shares without a value are left blank. "" for
-    fewer than two points.
+    A block is the mean of its share of the time; shares without a value, or with one that is NaN
+    or infinite, are left blank. "" for fewer than two points, or none that can be drawn.
     """
     if len(points) < 2:
         return ""
@@ -49,8 +52,13 @@ def sparkline(points: Sequence[tuple[float, float]], width: int) -> str:
     for at, value in points:
         share = (at - start) / (end - start) if end > start else 0.0
         sums[min(int(share * cells), cells - 1)].append(value)
-    means = [sum(values) / len(values) if values else None for values in sums]
+    means = [
+        sum(values) / len(values) if values and all(map(math.isfinite, values)) else None
+        for values in sums
+    ]
     known = [mean for mean in means if mean is not None]
+    if not known:
+        return ""
     low, span = min(known), max(known) - min(known)
 
     def level(mean: float | None) -> str:

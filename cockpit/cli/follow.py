@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from collections.abc import Callable
 
 from cockpit.cli.causes import ending_of, headline
@@ -26,6 +27,9 @@ PULSE = 0.05
 """Seconds between looks while lines flow."""
 BACKLOG = 1000
 """Lines of one look that mean that more are waiting."""
+NAMING_PATIENCE = 1.5
+"""Seconds in which all nodes of a generation should have told how it ended, before its first cause
+is named."""
 CANCEL_PATIENCE = 60.0
 """Seconds that Ctrl-C goes on trying to tell a node without contact."""
 
@@ -57,6 +61,8 @@ class Follower:
         self._contact = ContactWatch(say, contact_timeout)
         self._first_attempt = first_attempt
         self._told: set[tuple[object, ...]] = set()
+        self._ending_since: dict[tuple[int, int], float] = {}
+        """Generations that have ended on some of their nodes, since when; monotonic."""
         self._state: tuple[object, ...] = ()
         self._leave = asyncio.Event()
         self._cancelling: asyncio.Future[CancelReport] | None = None
@@ -174,7 +180,8 @@ class Follower:
                 if first or (last and _FIGURES.search(note)):
                     self._say(f"{node.name}: {note}")
         for generation in job.history:
-            self._narrate_generation(generation)
+            newest = generation is job.history[-1] and not job.state.ended
+            self._narrate_generation(generation, newest=newest)
         for stall in reversed(job.stalls):
             self._narrate_stall(job, stall)
         for node in job.nodes if STRAGGLER in job.flags else ():
@@ -182,7 +189,7 @@ class Follower:
                 if rank.straggler and self._once("straggler", job.attempt, rank.rank):
                     self._say(f"rank {rank.rank} on {node.name} is slower than its peers")
 
-    def _narrate_generation(self, generation: Generation) -> None:
+    def _narrate_generation(self, generation: Generation, *, newest: bool) -> None:
         key = (generation.attempt, generation.generation)
         if generation.world_size and self._once("generation", *key, generation.nodes):
             again = "" if key == (0, 0) else f" (attempt {key[0]}, generation {key[1]})"
@@ -190,6 +197,11 @@ class Follower:
                 f"{count_of(generation.world_size, 'rank')} running on"
                 f" {count_of(generation.nodes, 'node')}{again}"
             )
+        if generation.cause is not None and newest and not generation.told:
+            # Another node may still know of something earlier.
+            since = self._ending_since.setdefault(key, time.monotonic())
+            if time.monotonic() - since < NAMING_PATIENCE:
+                return
         if generation.cause is not None and self._once("cause", *key):
             self._say(f"generation {key[1]} ended: {headline(generation.cause)}")
         elif generation.reason in ("membership", "operator") and self._once("asked", *key):

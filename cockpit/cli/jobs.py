@@ -36,11 +36,11 @@ async def find_job(controller: Controller, clusters: tuple[str, ...], reference:
     if home is not None:
         controller.open([home])
         try:
-            return await controller.find(reference, ASK_TIMEOUT)
+            return await controller.find(reference, ASK_TIMEOUT, narrate)
         except JobNotFound:
             narrate(f"cluster {home} does not know it; asking all")
     controller.open(clusters or None)
-    return await controller.find(reference, ASK_TIMEOUT)
+    return await controller.find(reference, ASK_TIMEOUT, narrate)
 
 
 @click.command()

@@ -67,10 +67,28 @@ def nodes_lines(
     return lines or [(Span("no nodes: name a cluster in cockpit.toml", "dim"),)]
 
 
+def counted(nodes: Sequence[Node], now: float) -> Span:
+    """How many nodes are online, and of how many the figures are old."""
+    online = sum(1 for node in nodes if _is_online(node))
+    stale = sum(1 for node in nodes if _is_stale(node, now))
+    text = f"{online}/{len(nodes)} nodes online" + (f", {stale} stale" if stale else "")
+    return Span(text, "ok" if online == len(nodes) and not stale else "warn")
+
+
+def _is_online(node: Node) -> bool:
+    return node.link.state is LinkState.ONLINE
+
+
+def _is_stale(node: Node, now: float) -> bool:
+    """It has told of itself, and does not any more."""
+    if node.sampled_at is None:
+        return False
+    return now - node.sampled_at > STALE_AFTER or not _is_online(node)
+
+
 def _node(node: Node, work: Work, now: float, width: int, plain: bool) -> list[Line]:
     age = None if node.sampled_at is None else max(now - node.sampled_at, 0.0)
-    online = node.link.state is LinkState.ONLINE
-    stale = age is not None and (age > STALE_AFTER or not online)
+    online, stale = _is_online(node), _is_stale(node, now)
     lines = [_header(node, age, width, stale=stale)]
     style = "bad" if node.health == "crit" else "warn"
     lines += [
@@ -87,7 +105,7 @@ def _node(node: Node, work: Work, now: float, width: int, plain: bool) -> list[L
 
 
 def _header(node: Node, age: float | None, width: int, *, stale: bool) -> Line:
-    online = node.link.state is LinkState.ONLINE
+    online = _is_online(node)
     link = node.link.state.value
     if node.link.why and not online:
         link += f": {node.link.why}"
@@ -98,20 +116,20 @@ def _header(node: Node, age: float | None, width: int, *, stale: bool) -> Line:
     ]
     if node.sampled_at is not None:
         spans += [Span("  "), Span(node.health, "dim" if stale else _HEALTH[node.health])]
+    # Before the figures: the end of the line is cut off on a narrow terminal.
+    if age is not None:
+        words = f"stale, {_age(age)} old" if stale else f"{_age(age)} ago"
+        spans += [Span("  "), Span(words, "warn" if stale else "dim")]
+    elif online:
+        spans.append(Span("  no sample yet", "dim"))
     if node.simulated:
         spans += [Span("  "), Span("simulated GPUs", "warn")]
-    if stale and age is not None:
-        spans += [Span("  "), Span(f"stale, {_age(age)} old", "warn")]
     if node.host is not None:
         parts = _host(node.host)
         spans.append(Span("  " + " · ".join(parts), "dim" if stale else ""))
     if node.driver and not node.simulated:
         cuda = f", CUDA {node.cuda}" if node.cuda else ""
         spans.append(Span(f" · driver {node.driver}{cuda}", "dim"))
-    if age is not None and not stale:
-        spans.append(Span(f" · {_age(age)} ago", "dim"))
-    elif age is None and online:
-        spans.append(Span("  no sample yet", "dim"))
     return tuple(spans)
 
 

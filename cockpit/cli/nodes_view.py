@@ -10,7 +10,7 @@ import click
 
 from cockpit.cli.common import print_json
 from cockpit.cli.jobs import ASK_TIMEOUT, SAMPLE_TIMEOUT
-from cockpit.cli.nodes_table import nodes_lines
+from cockpit.cli.nodes_table import counted, nodes_lines
 from cockpit.cli.printer import use_utf8
 from cockpit.cli.spans import Line, Span
 from cockpit.cli.watch import draws_plainly, full_screen, repeat, text_of
@@ -64,11 +64,9 @@ class NodesView:
         return documents.nodes_document(self._controller.snapshot().nodes, time.monotonic())
 
     def _title(self, period: float) -> Line:
-        nodes = self._controller.snapshot().nodes
-        online = sum(1 for node in nodes if node.link.state is LinkState.ONLINE)
         return (
             Span(f"{time.strftime('%H:%M:%S')}  "),
-            Span(f"{online}/{len(nodes)} nodes online", "ok" if online == len(nodes) else "warn"),
+            counted(self._controller.snapshot().nodes, time.monotonic()),
             Span(f"  every {period:g} s, q leaves", "dim"),
         )
 

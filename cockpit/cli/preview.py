@@ -6,12 +6,16 @@ import dataclasses
 import shlex
 from typing import Any, Protocol
 
+from cockpit.launchers import ft
 from cockpit.launchers.plan import Plan, Request
 from cockpit.protocol import layout, macros
 from cockpit.protocol.records import Watch
 from cockpit.text import clean
 
 MASK = "****"
+FINISHED_FLAG_ENV = "FAULT_TOL_FINISHED_FLAG_FILE"
+RESULTS_ENV = "JOB_RESULTS_FILE"
+"""How a node tells ranks of these files, whatever `env` says."""
 
 
 class PackageLike(Protocol):
@@ -23,9 +27,13 @@ class PackageLike(Protocol):
     def files(self) -> int: ...
 
 
-def _environment(plan: Plan) -> dict[str, str]:
+def _environment(request: Request, plan: Plan, rank: int) -> dict[str, str]:
     """Names and values as the ranks will have them; a secret's value is masked."""
-    return {**plan.env, **dict.fromkeys(plan.secrets, MASK)}
+    results = request.launcher.job_results_file if plan.kind == ft.KIND else None
+    files = {FINISHED_FLAG_ENV: plan.finished_flag, RESULTS_ENV: results}
+    known = _known(request, rank)
+    paths = {name: macros.preview(path, known) for name, path in files.items() if path}
+    return {**plan.env, **dict.fromkeys(plan.secrets, MASK), **paths}
 
 
 def _known(request: Request, rank: int) -> dict[str, str]:
@@ -74,7 +82,7 @@ def preview_document(request: Request, plan: Plan, package: PackageLike | None) 
                     "node": spec.name,
                     "node_rank": rank,
                     "argv": [macros.preview(item, _known(request, rank)) for item in plan.argv],
-                    "env": _environment(plan),
+                    "env": _environment(request, plan, rank),
                     "files": _files(request, plan, package),
                 }
                 for rank, spec in enumerate(request.nodes[: request.max_nodes])

@@ -62,7 +62,12 @@ def _nodes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 )
 @click.option("--max-restarts", type=click.IntRange(0), metavar="N", help="Restarts on failure.")
 @click.option("--no-sync", is_flag=True, help="The nodes see the working directory themselves.")
-@click.option("--no-preflight", is_flag=True, help="Start in spite of what `doctor` would say.")
+@click.option(
+    "--no-preflight",
+    is_flag=True,
+    help="Start in spite of what `doctor` would say. Still looked at: Python, its packages and, for"
+    " torch's rendezvous, clocks.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Print the job id once all nodes started.")
 @click.option("--dry-run", is_flag=True, help="Print what every node would run; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines instead of prefixed text.")

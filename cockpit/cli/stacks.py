@@ -74,7 +74,8 @@ def lines(report: StackReport, *, all_threads: bool) -> Iterator[str]:
     yield f"taken at {moment_text(report.taken_at)}"
     for group in report.groups:
         yield ""
-        yield f"{group.listed}: {group.words.long}"
+        aside = f"{group.aside}: " if group.aside else ""
+        yield f"{group.listed}: {aside}{group.words.long}"
         yield from _stack(group.stack)
     for other in report.others if all_threads else ():
         yield ""

@@ -6,6 +6,7 @@ called stalled.
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from cockpit.cli.causes import describe, ending_of, headline, victims_text
 from cockpit.cli.figures import range_text, rate_text, seconds_text, sparkline, value_text
 from cockpit.cli.jobtables import columns_in_use, runtime
 from cockpit.cli.tables import duration_text, moment_text, table
+from cockpit.model.restarts import restarts_text, was_restarted
 from cockpit.model.types import (
     Cause,
     Generation,
@@ -24,7 +26,10 @@ from cockpit.model.types import (
     Rank,
     Stage,
 )
+from cockpit.text import count_of
 
+COMMAND = "command"
+"""The kind of job that has no ranks."""
 TAIL = 12
 """Last lines of the failed rank that are shown."""
 SPARK = 40
@@ -43,8 +48,7 @@ def status_text(job: Job) -> str:
     flags = f" ({', '.join(job.flags)})" if job.flags else ""
     lines = [f"{job.name}  {job.id}  {job.state.value}{exit_code}{flags}"]
     if job.cause is not None:
-        head = "first cause" if job.state.ended else "last restart"
-        lines += _cause_lines(head, job.cause)
+        lines += _cause_lines(_cause_head(job), job.cause)
         lines += _victim_lines(job)
     if job.cancelled_by and (job.cause is None or job.cause.kind != "cancelled"):
         lines.append(f"cancelled by {job.cancelled_by}")
@@ -55,18 +59,26 @@ def status_text(job: Job) -> str:
     lines += [
         f"command: {shlex.join(job.command)}",
         f"cluster {job.cluster}, launcher {job.launcher} ({job.kind}), {nodes} nodes,"
-        f" {job.world_size} ranks, restarts {job.restarts} (at most {job.max_restarts} an attempt)",
+        f" {job.world_size} ranks, {restarts_text(job)}",
         f"started {moment_text(job.started_at)} by {job.created_by}, ended"
         f" {moment_text(job.ended_at)}, runtime {duration_text(runtime(job, now))}",
     ]
     if job.finished is not None:
         lines.append("finished flag: " + ("there" if job.finished else "not there"))
-    lines += ["", *_node_lines(job.nodes), *_rank_lines(job)]
+    lines += ["", *_node_lines(job.nodes), *_rank_lines(job), *_unknown_lines(job)]
+    if job.no_beats:
+        lines.append(f"no beats: {job.no_beats}")
     if job.metrics:
-        lines += ["", "metrics:", *_metric_lines(job.metrics)]
+        lines += ["", "metrics:", *_metric_lines(job)]
     if job.history:
         lines += ["", "history:", _history_table(job.history)]
     return "\n".join(lines)
+
+
+def _cause_head(job: Job) -> str:
+    if job.state.ended:
+        return "first cause"
+    return "last restart" if was_restarted(job) else "last failure"
 
 
 def _cause_lines(head: str, cause: Cause) -> list[str]:
@@ -93,14 +105,12 @@ def _victim_lines(job: Job) -> list[str]:
 
 def _stall_lines(job: Job, now: float) -> list[str]:
     """Stalls of the running generation; of older ones the history tells."""
-    current = job.history[-1] if job.history else None
+    if not job.history:
+        return []
+    current = (job.history[-1].attempt, job.history[-1].generation)
+    stalls = [stall for stall in job.stalls if (stall.attempt, stall.generation) == current]
     lines = []
-    for stall in job.stalls:
-        if current is None or (stall.attempt, stall.generation) != (
-            current.attempt,
-            current.generation,
-        ):
-            continue
+    for stall in stalls:
         if stall.recovered_at is not None:
             took = seconds_text(max(stall.recovered_at - stall.at, 0.0))
             lines.append(f"stalled on {stall.node} for {took}, and recovered: {stall.message}")
@@ -108,8 +118,10 @@ def _stall_lines(job: Job, now: float) -> list[str]:
             since = seconds_text(max(now - stall.at, 0.0))
             lines.append(f"STALLED on {stall.node}, seen {since} ago: {stall.message}")
             lines.append(f"  `cockpit stacks {job.id}` shows where every rank is")
-        if stall.stacks:
-            lines.append(f"  stacks were kept: `cockpit stacks --last {job.id}`")
+        else:
+            lines.append(f"stalled on {stall.node} at {moment_text(stall.at)}: {stall.message}")
+    if any(stall.stacks for stall in stalls):
+        lines.append(f"  stacks were kept: `cockpit stacks --last {job.id}`")
     return lines
 
 
@@ -152,6 +164,17 @@ def _rank_lines(job: Job) -> list[str]:
     header = (*_RANKS, *(name.upper() for name in metrics), "END")
     notes = dict.fromkeys(f"no beats: {rank.note}" for rank, _ in ranks if rank.note)
     return ["", columns_in_use(header, rows, optional=(*_RANKS[5:], "END")), *notes]
+
+
+def _unknown_lines(job: Job) -> list[str]:
+    """The nodes whose ranks cannot be listed, as nobody could be asked."""
+    if job.state.ended or job.kind == COMMAND:
+        return []
+    return [
+        f"ranks of {node.name}: unknown, {node.name} is {node.link.state.value}"
+        for node in job.nodes
+        if not node.ranks and node.link.state is not LinkState.ONLINE
+    ]
 
 
 def _shown_metrics(job: Job) -> list[str]:
@@ -200,17 +223,32 @@ def _end(rank: Rank) -> str:
     return f"{end} {rank.message}".strip()
 
 
-def _metric_lines(metrics: Sequence[Metric]) -> list[str]:
-    width = max(len(metric.name) for metric in metrics)
+def _metric_lines(job: Job) -> list[str]:
+    width = max(len(metric.name) for metric in job.metrics)
     lines = []
-    for metric in metrics:
-        spread = ""
-        if metric.low != metric.high:
-            spread = f"  {range_text(metric.low, metric.high)} over the ranks"
+    for metric in job.metrics:
+        spread = _spread(job, metric)
         spark = sparkline(metric.history, SPARK)
         value = value_text(metric.value)
         lines.append(f"  {metric.name:<{width}}  {value:>10}  {spark}{spread}".rstrip())
     return lines
+
+
+def _spread(job: Job, metric: Metric) -> str:
+    """How far the ranks are apart, and how many have no number."""
+    values = [
+        rank.metrics[metric.name]
+        for node in job.nodes
+        for rank in node.ranks
+        if metric.name in rank.metrics
+    ]
+    parts = []
+    if metric.low < metric.high:
+        parts.append(f"{range_text(metric.low, metric.high)} over the ranks")
+    strange = sum(1 for value in values if math.isnan(value))
+    if 0 < strange < len(values):
+        parts.append(f"nan on {count_of(strange, 'rank')}")
+    return f"  {', '.join(parts)}" if parts else ""
 
 
 def _history_table(history: Sequence[Generation]) -> str:

@@ -187,22 +187,37 @@ class Controller:
             return None
         return begun[0].cluster
 
-    async def find(self, reference: str, timeout: float = 20.0) -> Job:
+    async def find(self, reference: str, timeout: float = 20.0, say: Say = _quiet) -> Job:
         """The job meant by an id, a unique prefix of one, or a name (the newest).
 
-        Waits until the open nodes have listed their jobs. Raises JobNotFound; its hint names
-        nodes that could not be asked.
+        Waits until the open nodes have listed their jobs, for a few seconds only once one has
+        listed it; `say` hears of the job's nodes that were not asked. Raises JobNotFound; its
+        hint names nodes that could not be asked.
         """
-        failed = await self.settle(timeout)
+
+        def listed() -> bool:
+            # Of all that were listed, not only of those whose journals were read.
+            records = [tracked.record for tracked in self._sessions.tracker.jobs.values()]
+            with contextlib.suppress(JobNotFound):
+                find(reference, records)
+                return True
+            return False
+
+        failed = await self._sessions.settle(timeout, listed)
         self._sessions.tracker.recall(reference)
         await self.loaded(timeout)
         try:
-            return find(reference, [self.job(job) for job in self._sessions.tracker.jobs])
+            found = find(reference, [self.job(job) for job in self._sessions.tracker.jobs])
         except JobNotFound as error:
             if failed:
                 names = ", ".join(sorted(key.node for key in failed))
                 raise JobNotFound(error.message, f"not asked: {names}") from error
             raise
+        members = {(found.cluster, node.name) for node in found.nodes}
+        for key, reason in sorted(failed.items()):
+            if (key.cluster, key.node) in members:
+                say(f"{key.node} was not asked: {reason.message}")
+        return found
 
     def log(self, job_id: str, *, from_start: bool = False, first_attempt: int = 0) -> JobLog:
         """Follow the log streams of a job, merged by time; from the first byte or near the tail."""

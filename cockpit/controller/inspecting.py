@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.tracking import Seat
 from cockpit.errors import CockpitError, UsageError
 from cockpit.model import stacks
-from cockpit.model.stacks import Missing, NodeStacks, StackReport
+from cockpit.model.stacks import Missing, NodeStacks, RankStacks, StackReport
+from cockpit.model.stackwords import describe
 from cockpit.model.types import Job, Stall
 
 TIMEOUT = 2.0
@@ -84,7 +85,23 @@ async def kept_stacks(sessions: Sessions, job_id: str, timeout: float) -> StackR
             return Missing(node=name, error=str(error))
 
     outcomes = await asyncio.gather(*(fetch(stall) for stall in stalls))
-    return _report(outcomes, min(stall.at for stall in stalls))
+    where = (stalls[0].attempt, stalls[0].generation)
+    silent = {
+        rank
+        for stall in job.stalls
+        if (stall.attempt, stall.generation) == where
+        for rank in stall.ranks
+    }
+    at = min(stall.at for stall in stalls)
+    return _report(outcomes, at, lambda rank: aside(rank, silent))
+
+
+def aside(rank: RankStacks, silent: Collection[int]) -> str:
+    """What a rank that was not among the `silent` ones did instead, "" for one that was."""
+    if rank.rank is None or not silent or rank.rank in silent:
+        return ""
+    # A main thread without a frame of the user's has left the script, or has never begun it.
+    return "was not silent" if describe(rank.stack).place else "has ended its script"
 
 
 def newest_kept(stalls: Sequence[Stall]) -> list[Stall]:
@@ -111,7 +128,11 @@ def _unseen(job: Job, seats: Sequence[Seat]) -> list[Missing]:
     ]
 
 
-def _report(outcomes: Sequence[NodeStacks | Missing], taken_at: float) -> StackReport:
+def _report(
+    outcomes: Sequence[NodeStacks | Missing],
+    taken_at: float,
+    aside: Callable[[RankStacks], str] = lambda _: "",
+) -> StackReport:
     answered = [item for item in outcomes if isinstance(item, NodeStacks)]
     missing = [item for item in outcomes if isinstance(item, Missing)]
     missing += [
@@ -119,4 +140,4 @@ def _report(outcomes: Sequence[NodeStacks | Missing], taken_at: float) -> StackR
         for item in answered
         if not item.ranks
     ]
-    return stacks.report(answered, missing, taken_at=taken_at)
+    return stacks.report(answered, missing, taken_at=taken_at, aside=aside)

@@ -17,7 +17,7 @@ from cockpit.model.fleet import FleetModel
 from cockpit.model.rules import Rules
 from cockpit.model.types import Job, LinkState
 from cockpit.profiles.types import Cluster, Config, NodeSpec
-from cockpit.tasks import Tasks, within
+from cockpit.tasks import Tasks
 from cockpit.transport.factory import transport_for
 from cockpit.transport.link import NodeLink
 
@@ -25,6 +25,9 @@ LISTING_INTERVAL = 1.0
 TELEMETRY_INTERVAL = 1.0
 TRIES = 2
 """Failed tries after which a command does not wait for a node any longer."""
+ENOUGH_PATIENCE = 5.0
+"""Seconds that nodes get to answer once others have said what was looked for."""
+_POLL = 0.2
 
 
 class Sessions:
@@ -108,28 +111,41 @@ class Sessions:
         self._tasks.start(link.start(), f"link to {spec.name}")
         return link
 
-    async def settle(self, timeout: float) -> dict[NodeKey, CockpitError]:
+    async def settle(
+        self, timeout: float, enough: Callable[[], bool] = lambda: False
+    ) -> dict[NodeKey, CockpitError]:
         """Wait until every open node has listed its jobs or has failed to connect TRIES times.
 
-        Returns the nodes that have not, with the reason.
+        Once `enough` is known, the other nodes are waited for ENOUGH_PATIENCE seconds at most.
+        Returns the nodes that have not listed theirs, with the reason.
         """
 
         loop = asyncio.get_running_loop()
-        begin = loop.time()
+        deadline = loop.time() + timeout
+        hurried = False
+
+        def left() -> float:
+            nonlocal deadline, hurried
+            if not hurried and enough():
+                hurried = True
+                deadline = min(deadline, loop.time() + ENOUGH_PATIENCE)
+            return max(deadline - loop.time(), 0.0)
 
         async def one(key: NodeKey) -> None:
             link = self.links[key]
             while not link.online:
-                left = begin + timeout - loop.time()
                 # A second try may help where a busy server dropped the first one.
-                if link.link.attempts >= TRIES or left <= 0:
+                if link.link.attempts >= TRIES or left() <= 0:
                     await link.ready(0.0)
                 try:
-                    await link.ready(min(left, 0.2))
+                    await link.ready(min(left(), _POLL))
                 except LinkError as error:
                     if not error.retry:
                         raise
-            await within(self._listed[key], max(begin + timeout - loop.time(), 0.0))
+            while not self._listed[key].done():
+                if left() <= 0:
+                    raise asyncio.TimeoutError
+                await asyncio.wait({self._listed[key]}, timeout=min(left(), _POLL))
 
         keys = list(self.links)
         outcomes = await asyncio.gather(*(one(key) for key in keys), return_exceptions=True)
@@ -138,7 +154,7 @@ class Sessions:
             if isinstance(outcome, CockpitError):
                 failed[key] = outcome
             elif isinstance(outcome, asyncio.TimeoutError):
-                failed[key] = LinkError(f"{key.node}: no listing of jobs in {timeout:.0f} s")
+                failed[key] = LinkError(f"{key.node}: it has not listed its jobs in time")
             elif isinstance(outcome, BaseException):
                 raise outcome
         return failed

@@ -8,6 +8,7 @@ error that keeps the node out; what is worth a warning is said once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,14 @@ import msgspec
 
 from cockpit.errors import CockpitError, NodeError
 from cockpit.executors import places
-from cockpit.model.doctor import Finding, Level, Versions, differences, reference_clock
+from cockpit.model.doctor import (
+    Finding,
+    Level,
+    Versions,
+    clocks,
+    differences,
+    reference_clock,
+)
 from cockpit.profiles.types import NodeSpec
 from cockpit.protocol.messages import Facts
 from cockpit.protocol.records import JobRecord
@@ -28,7 +36,7 @@ INSPECT_TIMEOUT = 60.0
 REACH_TIMEOUT = 5.0
 """Seconds that a node gets to reach the head; a firewall that drops packets costs all of them."""
 NEEDS = {"torchrun": ("torch",), "ft": ("torch", "nvrx")}
-"""What the job's Python must have, by the launcher's kind."""
+"""What the job's Python must have, by the launcher's kind: of those that use torch's rendezvous."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,13 +48,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A node that was looked at and can take part. `versions` is None where none were asked for."""
+    """A node that was looked at and can take part. `versions` is what is known of it."""
 
     place: Place
     facts: Facts
     addr: str
     nproc: int
-    versions: Versions | None = None
+    versions: Versions = Versions()
 
     @property
     def name(self) -> str:
@@ -148,7 +156,13 @@ async def unreached(
         message = f"{name} does not reach {head.name} at {addr} port {port}: {why}"
         return NodeError("unreached", message, hint)
 
-    outcomes = await asyncio.gather(*(call(name, link) for name, link in peers.items()))
+    try:
+        outcomes = await asyncio.gather(*(call(name, link) for name, link in peers.items()))
+    except asyncio.CancelledError:
+        # Whoever starts the job anew wants the same port.
+        with contextlib.suppress(CockpitError):
+            await head.request("unlisten", timeout=INSPECT_TIMEOUT, port=port)
+        raise
     failed = {name: error for name, error in zip(peers, outcomes, strict=True) if error is not None}
     if failed:
         await head.request("unlisten", timeout=INSPECT_TIMEOUT, port=port)
@@ -158,7 +172,8 @@ async def unreached(
 class Looking:
     """The looks of one attempt's start, and of those that join it later.
 
-    Without `thorough` only what a start cannot do without is looked at: Python, packages, clocks.
+    Without `thorough` only what a start cannot do without is looked at: Python and packages, and
+    what torch's rendezvous needs where it is used: clocks, and one version of ft_launcher.
     """
 
     def __init__(
@@ -185,7 +200,8 @@ class Looking:
         )
         self._require(name, asked, facts)
         addr = places.training_address(place.spec, hello)
-        versions = None
+        told = Versions(nvrx=clean(facts.nvrx))
+        versions = told
         if self._thorough:
             checks, versions = await ask(
                 place.link,
@@ -199,6 +215,8 @@ class Looking:
             )
             for error in self._weigh(checks).values():
                 raise error
+            if versions.nvrx is None:
+                versions = msgspec.structs.replace(versions, nvrx=told.nvrx)
         return Ready(
             place=place,
             facts=facts,
@@ -210,11 +228,7 @@ class Looking:
     def compare(self, ready: Sequence[Ready]) -> dict[str, CockpitError]:
         """Nodes that do not go with the others, and why."""
         refused = self._skewed(ready)
-        versions = {
-            item.name: item.versions
-            for item in ready
-            if item.versions is not None and item.name not in refused
-        }
+        versions = {item.name: item.versions for item in ready if item.name not in refused}
         known = dict([self._first] if self._first is not None else [])
         if not self._needs:
             return refused  # the command's own business
@@ -252,38 +266,35 @@ class Looking:
                 )
 
     def _weigh(self, found: Sequence[Finding]) -> dict[str, CockpitError]:
-        """Say what is worth a warning; the first critical finding of each node."""
+        """Say what is worth a warning, if asked to; the first critical finding of each node."""
         errors: dict[str, CockpitError] = {}
         for item in found:
             if item.level is Level.CRIT:
                 error = NodeError("preflight", f"{item.node}: {item.message}", item.hint)
                 errors.setdefault(item.node, error)
-            elif item.level is Level.WARN:
-                hint = f" ({item.hint})" if item.hint else ""
-                self._say_once(f"{item.node}: {item.message}{hint}")
+            elif item.level is Level.WARN and self._thorough:
+                self._say_once(item)
         return errors
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+    def _say_once(self, item: Finding) -> None:
+        hint = f" ({item.hint})" if item.hint else ""
+        text = f"{item.node}: {item.message}{hint}"
+        # A clock is measured anew with every look, and never reads twice the same.
+        key = f"{item.node} clock" if item.check == "clock" else text
+        if key not in self._said:
+            self._said.add(key)
             self._say(text)
 
     def _skewed(self, ready: Sequence[Ready]) -> dict[str, CockpitError]:
-        """Nodes whose clock is too far from the others' for torch's rendezvous.
+        """Nodes whose clock is too far from the others' for torch's rendezvous, if it is used.
 
         Once an attempt runs, its clock is the one that joining nodes are held against.
         """
         offsets = {item.name: item.place.link.link.clock_offset for item in ready}
         known = {name: offset for name, offset in offsets.items() if offset is not None}
-        clock = reference_clock(known) if self._clock is None else self._clock
-        self._clock = clock
-        return {
-            name: NodeError(
-                "clock",
-                f"{name}: its clock is {abs(offset - clock):.0f} s"
-                f" {'ahead of' if offset > clock else 'behind'} the other clocks",
-                "torch's rendezvous compares wall clocks: run chrony or ntp there",
-            )
-            for name, offset in known.items()
-            if abs(offset - clock) > places.MAX_CLOCK_SPREAD
-        }
+        found = clocks(
+            known, places.MAX_CLOCK_SPREAD, reference=self._clock, rendezvous=bool(self._needs)
+        )
+        if self._clock is None and known:
+            self._clock = reference_clock(known)
+        return self._weigh(found)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from cockpit.model.causes import Guilt, Suspect, first_cause, words_suspect
+from cockpit.model.causes import Guilt, Suspect, first_cause, first_suspect, words_suspect
 from cockpit.model.generations import (
     Explainer,
     Trial,
@@ -80,7 +80,7 @@ def judge(
     state = _state(nodes, rounds)
     problem: Suspect | None = None
     if state is None:
-        problem = _shortfall(nodes, rounds, record)
+        problem = _shortfall(nodes, rounds, record, suspects, skews)
         if problem is None and not _all_well(nodes, rounds):
             # A start that failed is why the other nodes were cancelled, not the other way round.
             begun = any(suspect.cause.kind == "start_failed" for suspect in suspects)
@@ -135,8 +135,17 @@ def _all_well(nodes: list[NodeFold], rounds: list[Round]) -> bool:
     return all(node.succeeded_in(node.launcher.generations[number]) for node in members)
 
 
-def _shortfall(nodes: list[NodeFold], rounds: list[Round], record: JobRecord) -> Suspect | None:
-    """Success that fewer nodes report than were asked for, as the cause of a failure."""
+def _shortfall(
+    nodes: list[NodeFold],
+    rounds: list[Round],
+    record: JobRecord,
+    suspects: list[Suspect],
+    skews: Mapping[str, float],
+) -> Suspect | None:
+    """Success that fewer nodes report than were asked for, as the cause of a failure.
+
+    A node that failed and does not say in which round, as its disk was full, is that cause.
+    """
     members = _members(nodes, rounds)
     good = [node for node in members if node.outcome == "succeeded"]
     if not good:
@@ -150,6 +159,9 @@ def _shortfall(nodes: list[NodeFold], rounds: list[Round], record: JobRecord) ->
         unit = "node" if size == 1 else "nodes"
         message = f"{what} {size} {unit} of {record.min_nodes}{why}"
     elif rounds and len(good) == len(members) != size:
+        failed = [node for node in nodes if node.outcome == "failed" and node not in members]
+        if failed:
+            return _mute_failure(failed, suspects, skews, number)
         message = (
             f"{len(members)} nodes report success of a world of {size} (clocks of the nodes apart?)"
         )
@@ -158,6 +170,24 @@ def _shortfall(nodes: list[NodeFold], rounds: list[Round], record: JobRecord) ->
     return words_suspect(
         "launcher", good[0].name, message, min(ended), generation=number, guilt=Guilt.CULPRIT
     )
+
+
+def _mute_failure(
+    failed: list[NodeFold],
+    suspects: list[Suspect],
+    skews: Mapping[str, float],
+    number: int | None,
+) -> Suspect:
+    """The failure of nodes that do not know of the round in which they failed."""
+    names = {node.name for node in failed}
+    own = [suspect for suspect in suspects if suspect.cause.node in names]
+    chosen = first_suspect(own)
+    if chosen is not None:
+        return chosen
+    node = failed[0]
+    at = node.events.ended.at - skews.get(node.name, 0.0) if node.events.ended else 0.0
+    words = (node.events.ended and node.events.ended.message) or "it ended without success"
+    return words_suspect("launcher", node.name, words, at, generation=number, guilt=Guilt.CULPRIT)
 
 
 def _cancel(nodes: list[NodeFold], skews: Mapping[str, float]) -> Suspect | None:
@@ -238,12 +268,15 @@ def _history(
 def _past(attempt: int, item: Round, trial: Trial, successor: float | None) -> Generation:
     """A round that was ended, so that another one follows."""
     guilty, stopped = trial.guilty, item.stopped_at
+    followed = successor is not None
     if guilty is not None:
-        return generation(attempt, item, trial, guilty.at, reason_of(guilty))
+        reason = reason_of(guilty)
+        return generation(attempt, item, trial, guilty.at, reason, followed=followed)
     if item.asked is not None:
         reason = "stall" if item.asked.stall else "operator"
-        return generation(attempt, item, trial, stopped or item.asked.at, reason)
-    return generation(attempt, item, trial, stopped or successor, "membership")
+        at = stopped or item.asked.at
+        return generation(attempt, item, trial, at, reason, followed=followed)
+    return generation(attempt, item, trial, stopped or successor, "membership", followed=followed)
 
 
 def _final(
@@ -258,11 +291,10 @@ def _final(
     ended_at = latest if item.ended_at is None else item.ended_at
     if state is JobState.SUCCEEDED:
         clear = Trial(guilty=None, suspects=(), victims=())
-        return generation(attempt, item, clear, ended_at, "succeeded")
+        return generation(attempt, item, clear, ended_at, "succeeded", over=True)
     if trial.guilty is None and state is JobState.CANCELLED:
-        return generation(
-            attempt, item, msgspec.structs.replace(trial, guilty=cause), latest, "cancelled"
-        )
+        cancelled = msgspec.structs.replace(trial, guilty=cause)
+        return generation(attempt, item, cancelled, latest, "cancelled", over=True)
     guilty = trial.guilty or cause
     return generation(
         attempt,
@@ -270,6 +302,7 @@ def _final(
         msgspec.structs.replace(trial, guilty=guilty),
         guilty.at if guilty and guilty.at else ended_at,
         reason_of(guilty) if guilty else "failed",
+        over=True,
     )
 
 

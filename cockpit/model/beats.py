@@ -32,6 +32,9 @@ _HISTORIES = 4096
 _METRICS = 64
 _LONGEST_NAME = 64
 
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+"""How a digest says what JSON has no numbers for."""
+
 _STAGES = {
     "none": Stage.NONE,
     "starting": Stage.STARTING,
@@ -103,12 +106,13 @@ class BeatsFold:
 
 
 def metrics_of(beat: ev.RankBeat) -> dict[str, float]:
-    """The metrics of a rank that are numbers."""
-    return {
-        name: value
-        for name, value in list(beat.metrics.items())[:_METRICS]
-        if value is not None and math.isfinite(value) and len(name) <= _LONGEST_NAME
-    }
+    """The metrics of a rank; NaN and infinity are values, too."""
+    found = {}
+    for name, said in list(beat.metrics.items())[:_METRICS]:
+        value = _NOT_FINITE.get(said) if isinstance(said, str) else said
+        if value is not None and len(name) <= _LONGEST_NAME:
+            found[name] = value
+    return found
 
 
 def watched(
@@ -127,11 +131,12 @@ def watched(
     blind = link.state is not LinkState.ONLINE
     if seen is None:
         # Until the first digest of a generation, its start is the newest that is known.
-        blind = blind or there - max(fold.newest_at, started_at) > SILENCE
+        blind = blind or abs(there - max(fold.newest_at, started_at)) > SILENCE
         return msgspec.structs.replace(rank, stage=Stage.UNKNOWN if blind else Stage.STARTING)
     passed = max(there - seen.at, 0.0)
     beat = seen.beat
-    if blind or passed > SILENCE:
+    # A time far ahead is of a clock that was set back since: nobody knows how old it is.
+    if blind or abs(there - seen.at) > SILENCE:
         return msgspec.structs.replace(
             rank, stage=Stage.UNKNOWN, beat_limit=beat.limit, **_figures(seen)
         )

@@ -189,15 +189,20 @@ def words_suspect(
     return Suspect(cause=cause, guilt=judged, at=at, generation=generation)
 
 
-def first_cause(suspects: Iterable[Suspect]) -> Cause | None:
+def first_suspect(suspects: Iterable[Suspect]) -> Suspect | None:
     """The likeliest culprit: least marked as a victim, then earliest; None without suspects.
 
-    Ties are broken by node and rank, so the answer does not depend on the order of arrival.
+    Ties are broken by rank and node, so the answer does not depend on the order of arrival.
     """
 
-    def order(suspect: Suspect) -> tuple[int, float, str, int]:
+    def order(suspect: Suspect) -> tuple[int, float, int, str]:
         rank = suspect.cause.rank
-        return (suspect.guilt, suspect.at, suspect.cause.node, -1 if rank is None else rank)
+        return (suspect.guilt, suspect.at, -1 if rank is None else rank, suspect.cause.node)
 
-    chosen = min(suspects, key=order, default=None)
+    return min(suspects, key=order, default=None)
+
+
+def first_cause(suspects: Iterable[Suspect]) -> Cause | None:
+    """The cause that the likeliest culprit stands for."""
+    chosen = first_suspect(suspects)
     return None if chosen is None else chosen.cause

@@ -66,25 +66,26 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True):
-    """What should be equal on all nodes of a job. "" and None: unknown, or there is none."""
+    """What should be equal on all nodes of a job. "" says that there is none, None that nobody
+    knows: what is unknown is compared with nothing."""
 
-    python: str = ""
-    torch: str = ""
-    cuda: str = ""
-    nccl: str = ""
-    nvrx: str = ""
-    driver: str = ""
-    gpu: str = ""
+    python: str | None = None
+    torch: str | None = None
+    cuda: str | None = None
+    nccl: str | None = None
+    nvrx: str | None = None
+    driver: str | None = None
+    gpu: str | None = None
     """Model; several are separated by commas."""
     gpus: int | None = None
-    infiniband: str = ""
+    infiniband: str | None = None
 
     @property
     def summary(self) -> str:
         """For people: `Python 3.11.7, torch 2.6.0, 8 × NVIDIA H100, driver 550.54`."""
         parts = [
-            f"Python {self.python}" if self.python else "no Python",
-            f"torch {self.torch}" if self.torch else "no torch",
+            _described("Python", self.python),
+            _described("torch", self.torch),
             f"CUDA {self.cuda}" if self.cuda else "",
             f"NCCL {self.nccl}" if self.nccl else "",
             f"nvrx {self.nvrx}" if self.nvrx else "",
@@ -93,6 +94,12 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
             f"InfiniBand {self.infiniband}" if self.infiniband else "",
         ]
         return ", ".join(filter(None, parts))
+
+
+def _described(word: str, version: str | None) -> str:
+    if version is None:
+        return f"{word} unknown"
+    return f"{word} {version}" if version else f"no {word}"
 
 
 class Patient(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,15 +166,13 @@ def differences(versions: Mapping[str, Versions], *, needs: Sequence[str] = ()) 
     """A finding for each node that is not like most; a tie goes to the first node's version.
 
     `needs` names packages that the launcher uses: "torch" differs critically when its major or
-    minor version does, "nvrx" whenever it does. Python differs by its minor version only.
+    minor version does, "nvrx" whenever it does. Python differs by its minor version only. A node
+    of which something is not known is neither named for it nor counted.
     """
     found: list[Finding] = []
     for field, word, hint in _WORDS:
         values = {node: _shown(field, getattr(item, field)) for node, item in versions.items()}
         known = {node: value for node, value in values.items() if value is not None}
-        if field == "nccl":
-            # Not to be had everywhere without importing torch.
-            known = {node: value for node, value in known.items() if value}
         usual = usual_of(known.values())
         for node, value in known.items():
             if usual is None or value == usual:
@@ -201,10 +206,9 @@ def usual_of(values: Iterable[str]) -> str | None:
 def _shown(field: str, value: Any) -> str | None:
     if value is None:
         return None
-    if field == "python":
-        return _minor(value) or None  # no Python at all is told elsewhere
-    if field == "torch":
-        return value or None
+    if field in ("python", "torch"):
+        # That there is none is told elsewhere.
+        return (_minor(value) if field == "python" else value) or None
     return str(value)
 
 
@@ -223,27 +227,39 @@ def reference_clock(offsets: Mapping[str, float]) -> float:
     return votes[len(votes) // 2] if len(offsets) > 1 else next(iter(offsets.values()), 0.0)
 
 
-def clocks(offsets: Mapping[str, float], limit: float) -> list[Finding]:
+def clocks(
+    offsets: Mapping[str, float],
+    limit: float,
+    *,
+    reference: float | None = None,
+    rendezvous: bool = True,
+) -> list[Finding]:
     """A finding per node. `offsets`: node's clock minus ours, seconds, round trip removed.
 
-    Between nodes, `limit` seconds are critical. Against this machine nothing is: no job minds.
+    Between nodes, `limit` seconds are critical where torch's `rendezvous` is used, otherwise a
+    warning. Against this machine nothing is critical: no job minds. `reference`: the clock (minus
+    ours) that nodes are held against, of a job that runs; default: `reference_clock`.
     """
-    reference = reference_clock(offsets)
-    hint = "torch's rendezvous compares wall clocks: run chrony or ntp there"
+    compared = reference is not None or len(offsets) > 1
+    if reference is None:
+        reference = reference_clock(offsets)
     found = []
     for node, offset in offsets.items():
         apart = offset - reference
         way = "ahead of" if apart > 0 else "behind"
         level = (
             Level.CRIT
-            if abs(apart) > limit
+            if rendezvous and abs(apart) > limit
             else Level.WARN
             if max(abs(apart), abs(offset)) >= CLOCK_WARN
             else Level.OK
         )
         message = f"its clock is {_seconds(offset)} off from this machine's"
-        if abs(apart) >= CLOCK_WARN and len(offsets) > 1:
+        hint = "run chrony or ntp there"
+        if abs(apart) >= CLOCK_WARN and compared:
             message = f"its clock is {_seconds(apart)} {way} the other clocks"
+            if rendezvous:
+                hint = f"torch's rendezvous compares wall clocks: {hint}"
         found.append(
             Finding(
                 node=node,

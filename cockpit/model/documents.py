@@ -7,6 +7,7 @@ bytes, power watts, temperatures °C. The command line prints them; nothing here
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -74,6 +75,7 @@ def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = No
         "ended_at": iso(job.ended_at),
         "cancelled_by": job.cancelled_by or None,
         "finished": job.finished,
+        "no_beats": job.no_beats or None,
         "steps": steps(job),
         "metrics": [_metric(metric) for metric in job.metrics],
         "stalls": [stall(item) for item in job.stalls],
@@ -92,6 +94,7 @@ def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = No
                 "cause": cause(item.cause),
                 "victims": [cause(victim) for victim in item.victims],
                 "victim_count": item.victim_count,
+                "counted": item.counted,
             }
             for item in job.history
         ],
@@ -126,11 +129,16 @@ def _metric(metric: Metric) -> Document:
     return {
         "name": metric.name,
         "rank": metric.rank,
-        "value": metric.value,
-        "low": metric.low,
-        "high": metric.high,
-        "history": [[iso(at), value] for at, value in metric.history],
+        "value": _figure(metric.value),
+        "low": _figure(metric.low),
+        "high": _figure(metric.high),
+        "history": [[iso(at), _figure(value)] for at, value in metric.history],
     }
+
+
+def _figure(value: float) -> float | str:
+    """JSON has no word for NaN and infinity: they are the texts "nan", "inf", "-inf"."""
+    return value if math.isfinite(value) else str(value)
 
 
 def _duration(start: float, end: float | None) -> float | None:
@@ -151,6 +159,7 @@ def cause(value: Cause | None) -> Document | None:
         "label": value.label or None,
         "hint": value.hint or None,
         "tail": list(value.tail),
+        "alike": value.alike,
         "generation": value.generation,
         "at": iso(value.at),
     }
@@ -303,7 +312,7 @@ def _rank(rank: Rank) -> Document:
         "beats": rank.beats,
         "beat_age": rank.beat_age,
         "beat_limit": rank.beat_limit,
-        "metrics": dict(rank.metrics),
+        "metrics": {name: _figure(value) for name, value in rank.metrics.items()},
         "sections": list(rank.sections),
         "monitor_age": rank.monitor_age,
         "note": rank.note or None,

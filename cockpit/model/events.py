@@ -160,7 +160,8 @@ class RankBeat(msgspec.Struct, frozen=True, kw_only=True):
     limit: float | None = None
     interval: float | None = None
     own: float | None = None
-    metrics: dict[str, float | None] = {}
+    metrics: dict[str, float | str | None] = {}
+    """The texts "nan", "inf" and "-inf" are values; others are none."""
     note: str = ""
     ft: Monitored | None = None
 
@@ -179,6 +180,7 @@ class LogGap(Event, frozen=True, kw_only=True):
 class Note(Event, frozen=True, kw_only=True):
     level: str = "warn"
     message: str = ""
+    about: str = ""
 
 
 class Ended(Event, frozen=True, kw_only=True):
@@ -236,6 +238,12 @@ class Restarting(Event, frozen=True, kw_only=True):
     cost: bool = False
 
 
+class RestartRefused(Event, frozen=True, kw_only=True):
+    generation: int
+    by: str = ""
+    reason: str = ""
+
+
 class FtTimeout(Event, frozen=True, kw_only=True):
     generation: int
     rank: int
@@ -290,6 +298,7 @@ KINDS: dict[str, type[Event]] = {
     "stopping": Stopping,
     "stopped": Stopped,
     "restarting": Restarting,
+    "restart_refused": RestartRefused,
     "ft_timeout": FtTimeout,
     "launcher_exc": LauncherException,
     "launcher_exit": LauncherExit,

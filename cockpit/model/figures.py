@@ -6,6 +6,7 @@ most training scripts; how far the others are apart is told by the least and the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from cockpit.model.beats import STEP, STEP_TIME, BeatsFold
@@ -86,11 +87,12 @@ def _metric(
             return None
         value = points[-1][1]
     values = [figure for _, figure in newest] or [value]
+    numbers = [figure for figure in values if not math.isnan(figure)] or [math.nan]
     return Metric(
         name=name,
         rank=speaker,
         value=value,
-        low=min(values),
-        high=max(values),
+        low=min(numbers),
+        high=max(numbers),
         history=tuple(evenly(points, POINTS)),
     )

@@ -59,6 +59,8 @@ class SupervisorFold:
         self.xids: list[ev.Xid] = []
         self.finished = False
         """The job's finished flag was there when it ended."""
+        self.no_space = False
+        """The file system of the attempt was full at some time."""
         self.notes = Notes()
         self._dropped: dict[str, int] = {}
 
@@ -107,6 +109,7 @@ class SupervisorFold:
                     f"{event.path}: {self._dropped[event.path]} bytes dropped", f"gap {event.path}"
                 )
             case ev.Note():
+                self.no_space = self.no_space or event.about == "no_space"
                 self.notes.add(event.message)
             case _:
                 pass
@@ -190,6 +193,11 @@ class LauncherFold:
                 local = self.generations.get(event.generation)
                 if local is not None and local.restarting is None:
                     local.restarting = event
+            case ev.RestartRefused():
+                self.notes.add(f"the ranks are not restarted: {event.reason}")
+                local = self.generations.get(event.generation)
+                if local is not None:
+                    local.restarting = None
             case ev.FtTimeout():
                 local = self.generations.get(event.generation)
                 if local is not None:

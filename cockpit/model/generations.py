@@ -28,7 +28,7 @@ XID_BEFORE = 60.0
 XID_AFTER = 10.0
 """The same afterwards: a rank is often dead before the kernel log was read."""
 
-STALL_HINT = "`cockpit stacks --last` shows where every rank was"
+STALL_HINT = "`cockpit stacks --last JOB` shows where every rank was"
 
 Skews = Mapping[str, float]
 
@@ -61,11 +61,32 @@ def try_round(
     if stall is not None and stall.at < until:
         eligible.append(stall)
     guilty = first_cause(eligible)
-    others = [other for other in (*eligible, *collateral) if other.cause is not guilty]
+    alike = [other for other in eligible if guilty is not None and _alike(other.cause, guilty)]
+    others = [
+        other
+        for other in (*eligible, *collateral)
+        if other.cause is not guilty and other not in alike
+    ]
     hit = [other for other in others if other.cause.rank is not None]
     hit = [other for other in hit if other.cause.kind != "stall"]
     hit.sort(key=lambda other: (other.at, other.cause.node, other.cause.rank or 0))
+    if guilty is not None and len(alike) > 1:
+        first, everyone = guilty, len(alike) == item.world_size
+        guilty = msgspec.structs.replace(first, alike=len(alike) - 1, everyone=everyone)
+        eligible = [
+            msgspec.structs.replace(other, cause=guilty) if other.cause is first else other
+            for other in eligible
+        ]
     return Trial(guilty=guilty, suspects=tuple(eligible), victims=tuple(hit))
+
+
+def _alike(cause: Cause, guilty: Cause) -> bool:
+    """Two ranks that failed in the very same words: a bug that all of them have."""
+
+    def words(of: Cause) -> tuple[object, ...]:
+        return (of.kind, of.exception, of.message, of.exit_code, of.signal)
+
+    return cause.rank is not None and guilty.rank is not None and words(cause) == words(guilty)
 
 
 def _asked_times(item: Round, skews: Skews) -> dict[str, float]:
@@ -127,9 +148,22 @@ def _silent(node: str, rank: ev.StalledRank, at: float) -> Silent:
 
 
 def generation(
-    attempt: int, item: Round, trial: Trial, ended_at: float | None, reason: str
+    attempt: int,
+    item: Round,
+    trial: Trial,
+    ended_at: float | None,
+    reason: str,
+    *,
+    followed: bool = False,
+    over: bool = False,
 ) -> Generation:
-    """One entry of the history. `trial.guilty` is its cause."""
+    """One entry of the history. `trial.guilty` is its cause.
+
+    `followed`: another one came after it in the same attempt; `over`: the attempt has ended.
+    """
+    # Whoever asks says what it costs; torch's own restarts after a failure always do.
+    asked = item.asked if reason in ("stall", "operator") else None
+    costly = reason in ("failed", "stall") if asked is None else asked.cost
     return Generation(
         attempt=attempt,
         generation=item.number,
@@ -142,6 +176,8 @@ def generation(
         by=item.asked.by if item.asked is not None and reason == "operator" else "",
         victims=tuple(suspect.cause for suspect in trial.victims[:VICTIMS]),
         victim_count=len(trial.victims),
+        counted=followed and costly,
+        told=followed or over or item.told,
     )
 
 
@@ -180,11 +216,13 @@ class Explainer:
     """Puts labels and hints to causes: by rules, and by what the GPUs reported around the time."""
 
     def __init__(self, rules: Rules, nodes: Iterable[NodeFold], skews: Skews) -> None:
+        nodes = list(nodes)
         self._rules = rules
         self._xids = {
             node.name: [(xid.at - skews.get(node.name, 0.0), xid) for xid in node.events.xids]
             for node in nodes
         }
+        self._full = {node.name for node in nodes if node.events.no_space}
 
     def cause(self, cause: Cause | None) -> Cause | None:
         """`cause` explained. An Xid close to a failure counts, the one closest to it first."""
@@ -199,7 +237,9 @@ class Explainer:
             if at is not None and -XID_AFTER <= at - when <= XID_BEFORE
         ]
         near.sort(key=lambda pair: pair[0])
-        return self._rules.explain(cause, [xid for _, xid in near])
+        return self._rules.explain(
+            cause, [xid for _, xid in near], no_space=cause.node in self._full
+        )
 
     def generation(self, item: Generation) -> Generation:
         """`item` with its cause and victims explained, victims by their message only."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cockpit.model.stacks import ranges
 from cockpit.model.types import Gpu, Health, Host
 from cockpit.text import count_of
 
@@ -45,6 +46,7 @@ def assess(
     for gpu in gpus:
         if _has_findings(gpu):
             found += ((level, f"gpu {gpu.index}: {what}") for level, what in _gpu(gpu))
+    found += _links(gpus)
     found.sort(key=lambda item: _ORDER.get(item[0], len(_ORDER)))
     return (found[0][0] if found else "ok"), tuple(reason for _, reason in found)
 
@@ -57,7 +59,6 @@ def _has_findings(gpu: Gpu) -> bool:
         or gpu.ecc_uncorrected
         or gpu.throttle
         or gpu.remapped_rows is not None
-        or gpu.nvlink is not None
         or gpu.recovery_action not in _NO_ACTION
     )
 
@@ -90,7 +91,22 @@ def _gpu(gpu: Gpu) -> Iterator[_Finding]:
     for word in gpu.throttle or ():
         if word in _SLOWED:
             yield "warn", _SLOWED[word]
-    links = gpu.nvlink
-    # None at all is a GPU without a bridge.
-    if links is not None and links.active and links.total and links.active < links.total:
-        yield "warn", f"{links.total - links.active} of {links.total} NVLinks down"
+
+
+def _links(gpus: Sequence[Gpu]) -> Iterator[_Finding]:
+    """GPUs with fewer active links than others of their node, in one line.
+
+    Links that a machine does not use, or a card does not have, can look as those that are down;
+    so nothing is trouble that is so on all GPUs.
+    """
+    active = {
+        gpu.index: gpu.nvlink.active
+        for gpu in gpus
+        if gpu.nvlink is not None and gpu.nvlink.active is not None
+    }
+    most = max(active.values(), default=0)
+    down = {index: most - count for index, count in active.items() if count < most}
+    if down:
+        counts = " or ".join(map(str, sorted(set(down.values()))))
+        who, each = ("gpus", " each") if len(down) > 1 else ("gpu", "")
+        yield "warn", f"{who} {ranges(down)}: {counts} of {most} NVLinks down{each}"

@@ -5,6 +5,7 @@ Used by `beats` for every metric of every rank.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable
 
@@ -24,7 +25,8 @@ class History:
         self._newest: tuple[float, float] | None = None
 
     def add(self, at: float, value: float) -> None:
-        self._newest = (at, value)
+        # One and the same NaN, so that equal histories are equal.
+        self._newest = (at, math.nan if math.isnan(value) else value)
         if self._times and 0 <= at - self._times[-1] < self._gap:
             return
         self._times.append(at)
@@ -34,7 +36,10 @@ class History:
 
     def points(self) -> list[tuple[float, float]]:
         """(at, value), oldest first, POINTS at most."""
-        found = list(zip(self._times, self._values, strict=True))
+        found = [
+            (at, math.nan if math.isnan(value) else value)
+            for at, value in zip(self._times, self._values, strict=True)
+        ]
         if self._newest is not None and (not found or found[-1] != self._newest):
             found.append(self._newest)
         return found

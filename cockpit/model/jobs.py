@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from cockpit.errors import ExitCode
-from cockpit.model.attempts import AttemptFold, Verdict, judge
+from cockpit.model.attempts import INSTRUMENTED, AttemptFold, Verdict, judge
 from cockpit.model.clocks import skews
 from cockpit.model.figures import job_metrics
 from cockpit.model.generations import stalls_of
@@ -36,6 +36,8 @@ from cockpit.model.types import (
 from cockpit.protocol.records import AttemptRecord, JobRecord
 from cockpit.text import clean
 
+NO_PYTHON = "--no-python"
+"""Option of a launcher whose ranks run a program that is not Python, as far as anybody knows."""
 WAITING_AFTER = 10.0
 """Seconds in a rendezvous after which a job that had run before is said to be waiting."""
 AGE_STEP = 0.5
@@ -264,6 +266,7 @@ class JobModel:
             metrics=job_metrics(nodes, folds, offsets),
             stalls=self._stalls(offsets),
             finished=self._finished(members, verdict),
+            no_beats=_no_beats(record),
         )
 
     def _stalls(self, offsets: Mapping[str, float]) -> tuple[Stall, ...]:
@@ -315,6 +318,13 @@ def _own_times(folds: Iterable[NodeFold], nodes: Iterable[JobNode]) -> dict[int,
                 if seen is not None:
                     found[rank.rank] = tuple(seen.own)
     return found
+
+
+def _no_beats(record: JobRecord) -> str:
+    """Why nothing is even tried to make ranks beat; "" where it is."""
+    if record.kind not in INSTRUMENTED or NO_PYTHON in record.argv:
+        return "plain command"
+    return "" if record.watch.instrument else "instrument = false"
 
 
 def _restarts(attempt: int, history: tuple[Generation, ...]) -> int:

@@ -21,6 +21,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     by: str
     reason: str
+    cost: bool = False
+    """It counts against `max_restarts`."""
 
     @property
     def stall(self) -> bool:
@@ -44,6 +46,11 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """When the last member had ended it; None while one has not."""
     asked: Asked | None
     """Who asked for its end first."""
+
+    @property
+    def told(self) -> bool:
+        """Every node of its world has said how it ended there."""
+        return self.ended_at is not None and len(self.members) >= max(self.sizes)
 
 
 def merge_rounds(nodes: Iterable[NodeFold], skews: Mapping[str, float]) -> list[Round]:
@@ -77,12 +84,17 @@ def _merge(number: int, members: list[NodeFold], skews: Mapping[str, float]) -> 
 def _asked(shifted: Iterable[tuple[LocalGeneration, float]]) -> Asked | None:
     """The earliest word of it; who asked and why as the first node knows that does."""
     words = sorted(
-        (local.restarting.at - skew, local.restarting.by, local.restarting.reason)
+        (
+            local.restarting.at - skew,
+            local.restarting.by,
+            local.restarting.reason,
+            local.restarting.cost,
+        )
         for local, skew in shifted
         if local.restarting is not None
     )
     if not words:
         return None
-    by = next((by for _, by, _ in words if by), "")
-    reason = next((reason for _, _, reason in words if reason), "")
-    return Asked(at=words[0][0], by=by, reason=reason)
+    by = next((by for _, by, _, _ in words if by), "")
+    reason = next((reason for _, _, reason, _ in words if reason), "")
+    return Asked(at=words[0][0], by=by, reason=reason, cost=any(cost for *_, cost in words))

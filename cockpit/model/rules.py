@@ -19,6 +19,7 @@ import msgspec
 from cockpit.errors import UsageError
 from cockpit.model import events as ev
 from cockpit.model.types import Cause
+from cockpit.profiles import patterns
 from cockpit.text import clean
 
 if sys.version_info >= (3, 11):
@@ -26,14 +27,17 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MAX_TEXT = 4096
-"""Characters of a message, and of the newest lines of stderr, in which patterns are searched."""
+MAX_LINES = 20
+"""First lines of a message, and last lines of stderr, in which patterns are searched one by one,
+as much of each as `patterns` says: no search may hold up the controller."""
 MAX_LABEL = 200
 MAX_HINT = 500
 _GROUP = re.compile(r"\{(\d)\}")
 _EMPTY = re.compile(r" ?\(\)| {2,}")
 """What a group that was not there leaves behind."""
 _REMEMBERED = 1024
+_NO_SPACE = "No space left on device"
+"""What a full file system says where something is left to say it."""
 
 
 class Pattern(Protocol):
@@ -80,7 +84,7 @@ def builtin() -> tuple[Rule, ...]:
 
 
 class Rules:
-    """The rules in force. Raises UsageError for a pattern of the user that is no expression."""
+    """The rules in force. Raises UsageError for a pattern that `patterns` refuses."""
 
     def __init__(self, user: Iterable[Pattern] = ()) -> None:
         self._user = [
@@ -94,15 +98,13 @@ class Rules:
     def _find(self, head: str, tail: tuple[str, ...]) -> Match | None:
         """The first rule for `head` (exception and message), or else for the lines `tail`.
 
-        Only the beginning of `head` and the end of `tail` are looked at, MAX_TEXT of each.
+        No pattern reaches over the end of a line.
         """
-        texts = (head[:MAX_TEXT], "\n".join(tail)[-MAX_TEXT:])
+        texts = (_lines(head)[:MAX_LINES], _lines("\n".join(tail[-MAX_LINES:]))[-MAX_LINES:])
         for rules in (self._user, _compiled_builtin()):
-            for text in texts:
-                if not text:
-                    continue
+            for lines in texts:
                 for pattern, rule in rules:
-                    found = pattern.search(text)
+                    found = next(filter(None, map(pattern.search, lines)), None)
                     if found is not None:
                         return Match(
                             _filled(rule.cause, found, MAX_LABEL),
@@ -111,14 +113,21 @@ class Rules:
                         )
         return None
 
-    def explain(self, cause: Cause, xids: Iterable[ev.Xid] = ()) -> Cause:
-        """`cause` with label and hint. `xids`: what the GPUs of its node reported close to it."""
+    def explain(
+        self, cause: Cause, xids: Iterable[ev.Xid] = (), *, no_space: bool = False
+    ) -> Cause:
+        """`cause` with label and hint. `xids`: what the GPUs of its node reported close to it.
+
+        `no_space`: its node said that the file system of the attempt was full.
+        """
         head = cause.message
         if cause.exception and cause.exception not in head:
             head = f"{cause.exception}: {head}"
         match = self.find(head, cause.tail)
         if match is None or match.vague:
             match = next((self._xid(xid) for xid in xids), None) or match
+        if no_space and (match is None or match.vague):
+            match = self.find(_NO_SPACE, ()) or match
         if match is None:
             return cause
         return msgspec.structs.replace(cause, label=match.label, hint=match.hint)
@@ -132,16 +141,18 @@ class Rules:
 
 def _compiled(rule: Pattern) -> re.Pattern[str]:
     try:
-        return re.compile(rule.pattern)
-    except re.error as error:
-        raise UsageError(
-            f"rule {rule.name}: {rule.pattern!r} is no regular expression: {error}"
-        ) from error
+        return patterns.check(rule.pattern)
+    except UsageError as error:
+        raise UsageError(f"rule {rule.name}: {rule.pattern!r}: {error}", error.hint) from error
 
 
 @functools.cache
 def _compiled_builtin() -> list[tuple[re.Pattern[str], Rule]]:
     return [(_compiled(rule), rule) for rule in builtin()]
+
+
+def _lines(text: str) -> list[str]:
+    return [line[: patterns.LINE] for line in text.split("\n") if line]
 
 
 def _filled(text: str, found: re.Match[str], most: int) -> str:

@@ -9,13 +9,13 @@ groups that differ only in lines inside of torch, libraries and the standard lib
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from cockpit.model.documents import SCHEMA, Document, iso
-from cockpit.model.stackwords import Frame, Owner, Words, describe, locate
+from cockpit.model.stackwords import Frame, Owner, Words, describe, is_machinery, locate
 from cockpit.text import clean, count_of
 
 MAX_RANKS = 1024
@@ -88,11 +88,16 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Ranks whose main threads have equal frames. `stack` is that of the first one."""
+    """Ranks whose main threads have equal frames, or are inside of the same import.
+
+    `stack` is what they have in common, as the first one has it.
+    """
 
     ranks: tuple[RankStacks, ...]
     stack: Stack
     words: Words
+    aside: str = ""
+    """Of ranks that were not silent when the others were: what is known of them instead."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -201,9 +206,9 @@ def read(node: str, node_rank: int, answer: Mapping[str, Any] | bytes) -> NodeSt
 
 
 def _frames(thread: _Thread) -> Stack:
+    frames = [frame for frame in thread.frames if not is_machinery(frame.file)]
     return tuple(
-        Frame(_text(frame.file), frame.line, _text(frame.function))
-        for frame in thread.frames[:MAX_FRAMES]
+        Frame(_text(frame.file), frame.line, _text(frame.function)) for frame in frames[:MAX_FRAMES]
     )
 
 
@@ -215,9 +220,17 @@ def _text(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def report(
-    nodes: Iterable[NodeStacks], missing: Iterable[Missing] = (), *, taken_at: float
+    nodes: Iterable[NodeStacks],
+    missing: Iterable[Missing] = (),
+    *,
+    taken_at: float,
+    aside: Callable[[RankStacks], str] = lambda _: "",
 ) -> StackReport:
-    """Group what nodes answered. `missing`: the nodes that did not, with the reason."""
+    """Group what nodes answered. `missing`: the nodes that did not, with the reason.
+
+    `aside`: of a rank that is none of those people look for, what it did instead; else "". Such
+    ranks come last, and after all others in the summary.
+    """
     answered = list(nodes)
     every = sorted((rank for node in answered for rank in node.ranks), key=_order)
     silent = [
@@ -227,14 +240,14 @@ def report(
     ]
     gone = sorted(missing, key=lambda item: (item.node, item.error))
     ranks = [rank for rank in every if rank.threads]
-    groups = _groups(ranks, lambda frame: frame.line)
+    groups = _groups(ranks, lambda frame: frame.line, aside)
     return StackReport(
         taken_at=taken_at,
         asked=len(answered),
         groups=tuple(groups),
         others=tuple(_others(ranks)),
         missing=(*silent, *gone),
-        summary=_summary(_groups(ranks, _users_line), [*silent, *gone]),
+        summary=_summary(_groups(ranks, _users_line, aside), [*silent, *gone]),
     )
 
 
@@ -250,16 +263,39 @@ def _key(stack: Stack, line: Any) -> tuple[Any, ...]:
     return tuple((locate(frame.file)[1], line(frame), frame.function) for frame in stack)
 
 
-def _groups(ranks: Sequence[RankStacks], line: Any) -> list[Group]:
+def _groups(
+    ranks: Sequence[RankStacks], line: Any, aside: Callable[[RankStacks], str]
+) -> list[Group]:
     """Groups of ranks in order, by their main stacks with `line` of each frame."""
     found: dict[tuple[Any, ...], list[RankStacks]] = {}
     for rank in ranks:
-        found.setdefault(_key(rank.stack, line), []).append(rank)
+        words = describe(rank.stack)
+        inside = words.importing and not words.doing
+        key = (words.long,) if inside else _key(rank.stack, line)
+        found.setdefault((aside(rank), inside, *key), []).append(rank)
     groups = [
-        Group(ranks=tuple(group), stack=group[0].stack, words=describe(group[0].stack))
-        for group in found.values()
+        Group(
+            ranks=tuple(group),
+            stack=_common([rank.stack for rank in group]) if key[1] else group[0].stack,
+            words=describe(group[0].stack),
+            aside=key[0],
+        )
+        for key, group in found.items()
     ]
-    return sorted(groups, key=lambda group: (len(group.ranks), _order(group.ranks[0])))
+    return sorted(
+        groups,
+        key=lambda group: (bool(group.aside), len(group.ranks), _order(group.ranks[0])),
+    )
+
+
+def _common(stacks: Sequence[Stack]) -> Stack:
+    """The outer frames that all of them have, as the first one has them."""
+    count = 0
+    for frames in zip(*(reversed(stack) for stack in stacks), strict=False):
+        if len({(locate(frame.file)[1], frame.line, frame.function) for frame in frames}) > 1:
+            break
+        count += 1
+    return stacks[0][len(stacks[0]) - count :]
 
 
 def _others(ranks: Sequence[RankStacks]) -> list[OtherThreads]:
@@ -316,10 +352,13 @@ def _listed(ranks: Sequence[RankStacks]) -> str:
 
 def _summary(groups: Sequence[Group], missing: Sequence[Missing]) -> str:
     """The whole in one line, the smallest group first."""
+    others = [group for group in groups if group.aside]
+    groups = [group for group in groups if not group.aside]
     parts = []
     if len(groups) == 1:
         everybody = groups[0].ranks
-        who = groups[0].who if len(everybody) == 1 else f"all {len(everybody)} ranks"
+        every = f"{len(everybody)} ranks" if others else f"all {len(everybody)} ranks"
+        who = groups[0].who if len(everybody) == 1 else every
         verb = "is" if len(everybody) == 1 else "are"
         parts.append(f"{who} {verb} in {groups[0].words.short}")
     elif groups:
@@ -334,7 +373,10 @@ def _summary(groups: Sequence[Group], missing: Sequence[Missing]) -> str:
         last = groups[-1]
         who = f"{len(last.ranks)} others" if len(last.ranks) > 1 else last.who
         parts.append(f"{who} in {last.words.short}")
-    text = ", ".join(parts) or "no stacks"
+    text = ", ".join(parts) or ("nobody else was silent" if others else "no stacks")
+    for words in dict.fromkeys(group.aside for group in others):
+        ranks = [rank for group in others if group.aside == words for rank in group.ranks]
+        text += f"; {_who(sorted(ranks, key=_order))} {words}"
     for item in missing[:_NAMED]:
         text += f"; {item.name}: {item.error}"
     if len(missing) > _NAMED:
@@ -357,6 +399,7 @@ def document(found: StackReport, *, all_threads: bool = False) -> Document:
                 "nodes": list(group.nodes),
                 "pids": [rank.pid for rank in group.ranks],
                 "summary": group.summary,
+                "aside": group.aside or None,
                 "stack": _stack(group.stack),
             }
             for group in found.groups

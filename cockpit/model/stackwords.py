@@ -11,6 +11,10 @@ from outer to inner, each once in a row. What a rank is said to be in:
 2. else the place: "data.py:41 read_shard";
 3. else the innermost frame, in the same form (a stack without any code of the user).
 
+A place whose line imports a module of somebody else is in "importing NAME": however deep inside
+the import a rank is, it is that line that takes its time. Frames of Python's import machinery are
+no part of a stack here.
+
 So code of the user that torch calls (a Dataset, a hook) is named itself, and code that waits inside
 torch is named by what it waits for. The other of the two is given beside it where there is room.
 """
@@ -118,38 +122,65 @@ def meaning(file: str, function: str) -> str:
     return ""
 
 
+_MACHINERY = "<frozen importlib"
+_MODULE = "<module>"
+
+
+def is_machinery(file: str) -> bool:
+    """Whether it is code of Python's own that runs an import, and says nothing of which."""
+    return file.startswith(_MACHINERY)
+
+
+def _module(file: str) -> str:
+    """The name of a module by its path as `locate` gives it."""
+    path = file.removesuffix(".py").removesuffix("/__init__")
+    return path.strip("/").replace("/", ".")
+
+
 class Words(msgspec.Struct, frozen=True, kw_only=True):
     """What a stack says; see the module."""
 
     place: str = ""
     doing: tuple[str, ...] = ()
+    importing: str = ""
+    """The module of somebody else that the place imports."""
     innermost: str = ""
 
     @property
     def short(self) -> str:
         """What the rank is in."""
+        if self.importing and not self.doing:
+            return f"importing {self.importing}"
         return " → ".join(self.doing) or self.place or self.innermost or "no Python code"
 
     @property
     def long(self) -> str:
         """The same with the user's line that led there."""
-        return f"{self.short} ({self.place})" if self.doing and self.place else self.short
+        bare = not (self.doing or self.importing)
+        return self.short if bare or not self.place else f"{self.short} ({self.place})"
 
 
 def describe(stack: Sequence[Frame]) -> Words:
     """Words for a stack, innermost frame first."""
-    place = ""
+    place = importing = ""
     doing: list[str] = []
     for frame in stack:
         owner, file = locate(frame.file)
         if owner is Owner.USER:
             place = _place(frame, file)
             break
+        if frame.function == _MODULE:
+            importing = _module(file)
         word = meaning(file, frame.function) if owner is Owner.TORCH else ""
         if word and word not in doing[-1:]:
             doing.append(word)
     innermost = _place(stack[0], locate(stack[0].file)[1]) if stack else ""
-    return Words(place=place, doing=tuple(reversed(doing[:MAX_WORDS])), innermost=innermost)
+    return Words(
+        place=place,
+        doing=tuple(reversed(doing[:MAX_WORDS])),
+        importing=importing if place else "",
+        innermost=innermost,
+    )
 
 
 def _place(frame: Frame, file: str) -> str:

@@ -8,8 +8,10 @@ the truth: what is read here is old by definition. One small file per job.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -48,7 +50,7 @@ class JobStore:
             return
         try:
             make_folder(self._root)
-            write_atomic(path, msgspec.json.encode(Seen(job=job, seen_at=now)))
+            write_atomic(path, _encode(Seen(job=job, seen_at=now)))
         except OSError as error:
             raise CockpitError(
                 f"cannot remember job {job.id} in {path}: {error.strerror}",
@@ -59,7 +61,7 @@ class JobStore:
     def recall(self, job: str) -> Job | None:
         """One job as it was last seen, None when it is not remembered or damaged."""
         try:
-            return msgspec.json.decode(self._path(job).read_bytes(), type=Seen).job
+            return _decode(self._path(job).read_bytes()).job
         except (OSError, ValueError, msgspec.DecodeError):
             return None
 
@@ -79,7 +81,7 @@ class JobStore:
                 continue
             path = self._root / name
             try:
-                found = msgspec.json.decode(path.read_bytes(), type=Seen)
+                found = _decode(path.read_bytes())
                 if found.job.id + _SUFFIX != name:
                     raise msgspec.ValidationError("it holds another job")
             except msgspec.DecodeError as error:
@@ -103,6 +105,26 @@ class JobStore:
         if not layout.JOB_ID.fullmatch(job):
             raise ValueError(f"not a job id: {job!r}")
         return self._root / f"{job}{_SUFFIX}"
+
+
+def _encode(seen: Seen) -> bytes:
+    return msgspec.json.encode(_in_words(msgspec.to_builtins(seen)))
+
+
+def _in_words(value: Any) -> Any:
+    """`value` with texts for NaN and infinity, which JSON has no numbers for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _in_words(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_in_words(item) for item in value]
+    return value
+
+
+def _decode(data: bytes) -> Seen:
+    """Raises msgspec.DecodeError. Not strictly: "nan" is a number here."""
+    return msgspec.json.decode(data, type=Seen, strict=False)
 
 
 def _put_aside(path: Path, error: Exception) -> Problem:

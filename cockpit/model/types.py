@@ -117,6 +117,10 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about it, from that rule."""
     tail: tuple[str, ...] = ()
     """The last lines of the rank's stderr."""
+    alike: int = 0
+    """Other ranks of its generation that failed in the very same words."""
+    everyone: bool = False
+    """With them, these are all ranks of the generation."""
 
 
 class Stage(str, enum.Enum):
@@ -166,13 +170,16 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure of a job over time, as its lowest rank that has it reports it."""
+    """A figure of a job over time, as its lowest rank that has it reports it.
+
+    Figures may be NaN or infinite: a loss that became so is what people have to see.
+    """
 
     name: str
     rank: int
     value: float
     low: float
-    """The least newest value of all ranks that report it."""
+    """The least newest value of all ranks that report it; NaN only where all of them are."""
     high: float
     history: tuple[tuple[float, float], ...] = ()
     """(wall time, value), oldest first; at most 240 points, thinned evenly over the job's life."""
@@ -241,8 +248,12 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
     """Who asked for its end, with reason operator."""
     victims: tuple[Cause, ...] = ()
-    """What the other ranks saw then, in order of time; at most 8."""
+    """What the other ranks saw then, in order of time; at most 8. Not those that failed alike."""
     victim_count: int = 0
+    counted: bool = False
+    """The restart that followed it was one of `max_restarts`."""
+    told: bool = True
+    """Every node of it has said how it ended there: its cause will not change."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,6 +289,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Newest attempt first."""
     finished: bool | None = None
     """Whether the job's finished flag was there at its end; None where none was asked for."""
+    no_beats: str = ""
+    """Why no rank of it is made to beat: "plain command", "instrument = false"; else ""."""
 
     @property
     def steps(self) -> tuple[int, int] | None:

@@ -15,9 +15,11 @@ import threading
 import time
 from typing import Any
 
-from cockpit.node import linux
+from cockpit.node import durable, linux
 from cockpit.protocol.events import Event
 
+RESERVE = 64 * 1024
+"""Bytes that the journals of an attempt set aside: the story of most attempts."""
 _TAIL = 64 * 1024
 
 
@@ -37,6 +39,8 @@ class Journal:
         self._unwritten: collections.deque[Event] = collections.deque()
         self._rest = b""
         self._lock = threading.Lock()
+        self.full = False
+        """Whether the newest write failed because the disk, or this user's share, has no room."""
 
     @property
     def pending(self) -> int:
@@ -83,8 +87,10 @@ class Journal:
                     self._unwritten.popleft()
                 # A disk that fills up in the middle of a line takes its rest when it can.
                 self._rest = self._rest[os.write(self._fd, self._rest) :]
-        except OSError:
+        except OSError as error:
+            self.full = durable.is_full(error)
             return False
+        self.full = False
         return True
 
     def _open(self) -> None:

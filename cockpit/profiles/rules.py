@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from cockpit.errors import UsageError
-from cockpit.profiles import environment, hosts, types
+from cockpit.profiles import environment, hosts, patterns, types
 from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec
 from cockpit.protocol import macros
 from cockpit.protocol.records import SecretRef
@@ -91,19 +90,6 @@ def absolute(value: str, base: str) -> str:
     return os.path.normpath(os.path.join(base, os.path.expanduser(value)))
 
 
-def pattern(value: str) -> re.Pattern[str]:
-    """Raises UsageError unless `value` is a regular expression."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(
-            f"it is no regular expression: {error}",
-            "in single quotes a backslash stands for itself: '[0-9]+'",
-        ) from None
-
-
 def _nodes(value: int | str, _: str) -> int | str:
     low, high = node_count(value)
     return low if ":" not in str(value) else f"{low}:{high}"
@@ -175,7 +161,7 @@ def _signal(value: str, _: str) -> str:
 
 
 def _pattern(value: str, _: str) -> str:
-    pattern(value)
+    patterns.check(value)
     return value
 
 
@@ -227,7 +213,7 @@ def _metric_name(name: str) -> None:
 
 
 def _metric_pattern(value: str) -> None:
-    if not pattern(value).groups:
+    if not patterns.compiled(value).groups:
         raise UsageError(
             "the pattern has no group that holds the number", "'loss[=: ]+([0-9.eE+-]+)'"
         )

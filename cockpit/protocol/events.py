@@ -25,7 +25,7 @@ the next writer (it starts with a newline then; empty and unparsable lines are s
 | xid | gpu (PCI address), number, message — the NVIDIA driver reported it in the kernel log |
 | finished_flag | path — the job's finished flag was there when it ended |
 | log_gap | path, start, end — bytes of a log that were dropped |
-| note | level ("warn" or "error"), message |
+| note | level ("warn" or "error"), message, about ("no_space": the file system of the attempt is full; else absent) |
 | ended | outcome, code, signal, left: [{pid, command}], swept: int, message, launcher_size (bytes of launcher.jsonl, which is final then; 0 where there is none) — terminal |
 
 `outcome` says how the attempt ended on this node: succeeded, failed, cancelled, withdrawn,
@@ -43,6 +43,7 @@ start_failed, or lost (the node was rebooted under it). `left` names processes o
 | group | generation, state, remaining_restarts, failures: [FAILURE] |
 | stopping / stopped | generation, and `took` for stopped |
 | restarting | generation, by, reason, cost: bool — ranks are restarted because somebody asked, on this node or another |
+| restart_refused | generation, id (of the request), by, reason — a restart that was asked for, and perhaps announced as `restarting`, will not be |
 | ft_timeout | generation, local_rank, rank, pid, message — a rank monitor of ft_launcher gave up on its rank |
 | launcher_exc | type, message |
 | launcher_exit | code |
@@ -58,12 +59,12 @@ with gaps where digests were dropped:
 | beats | generation, ranks: [RANKBEAT] |
 
 RANKBEAT = {local_rank, rank, pid, stage, beats, step or null, age or null, limit or null, interval
-or null, own or null, metrics: {name: number or null}, note, ft: null or {beats, age or null, sections:
+or null, own or null, metrics: {name: number or "nan", "inf", "-inf"}, note, ft: null or {beats, age or null, sections:
 [name]}}: `stage` is "none" (nothing beats: not instrumented, or no Python), "starting" (no beat
 yet), "training", "silent" (age beyond the limit) or "ended"; `age` seconds since the last beat at
 `mono`; `interval` the median of its newest steps' seconds; `own` the median seconds of a step
 that the rank did not wait for others, where that can be told; `note` why it is not instrumented.
-Of `metrics`, null stands for what is not finite. A job of kind "command" has no ranks; where figures
+Of `metrics`, the three words stand for what JSON has no numbers for. A job of kind "command" has no ranks; where figures
 are searched for in its output, it is told as generation 0 with one rank, the node's.
 
 A request to the launcher process is a file `requests/<id>.json`, {id, do: "restart" or "stop",

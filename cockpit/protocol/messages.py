@@ -18,7 +18,7 @@ within the credit that the stream has: `credit` of a `follow`, INITIAL_CREDIT of
 | has_code | digest | {present: bool} |
 | put_code | digest, size | REPLY {present: bool}; if not present the controller sends DATA (no offset) … END, the node checks sha256, unpacks, and sends END {files, bytes} |
 | free_port | addr | {port} — free on that address now |
-| preflight | python?, need_torch? (bool), need_nvrx? (bool), addr? (of training traffic), alone? (bool, no other node takes part), gpus? (how many there should be), env? (of the job), full? (bool, also what takes long: may import torch) | {checks: [{check, level: "ok" or "warn" or "crit" or "unknown", message, hint}], versions: {python, torch, cuda, nccl, nvrx, driver, gpu, gpus, infiniband}} — `versions` are texts, "" when unknown or none; `gpus` a number, null when unknown |
+| preflight | python?, need_torch? (bool), need_nvrx? (bool), addr? (of training traffic), alone? (bool, no other node takes part), gpus? (how many there should be), env? (of the job), full? (bool, also what takes long: may import torch) | {checks: [{check, level: "ok" or "warn" or "crit" or "unknown", message, hint}], versions: {python, torch, cuda, nccl, nvrx, driver, gpu, gpus, infiniband}} — `versions` are texts, "" when there is none; `gpus` a number; each null when unknown |
 | listen | addr, peers, port? (0: any) | {port, nonce} — listens there until `peers` nodes have said the nonce, `unlisten`, or 60 s |
 | unlisten | port | {closed: bool} — whether it was open |
 | reach | addr, port, nonce, limit? (s) | {reached: bool, seconds, error, hint} — whether the node of that `listen` answered there |

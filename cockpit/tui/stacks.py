@@ -94,6 +94,8 @@ def stack_lines(report: StackReport) -> list[StackLine]:
     rows: list[StackLine] = []
     for number, group in enumerate(report.groups):
         head = f"{group.listed}: {group.words.long}"
+        if group.aside:
+            head += f" — {group.aside}"
         rows.append(StackLine(f"g{number}", head, tone="title" if number else "bad"))
         for depth, frame in enumerate(group.stack):
             owner, place = locate(frame.file)

@@ -138,7 +138,11 @@ def rate_of(step_time: float | None) -> str:
 
 
 def who(cause: Cause) -> str:
-    """Where a cause comes from: "rank 3 on gpu02"."""
+    """Where a cause comes from: "rank 3 on gpu02", "rank 3 and 2 others alike", "all 4 ranks"."""
+    if cause.everyone:
+        return f"all {cause.alike + 1} ranks"
+    if cause.alike:
+        return f"rank {cause.rank} and {count_of(cause.alike, 'other')} alike"
     rank = "" if cause.rank is None else f"rank {cause.rank}"
     return " on ".join(part for part in (rank, cause.node) if part)
 

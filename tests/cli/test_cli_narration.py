@@ -131,3 +131,25 @@ async def test_a_straggler_is_named_once() -> None:
     job = cluster.job(12.0)
     said, _ = await follow(job, job, cluster.succeed(0, 20.0).job())
     assert said.count("rank 3 on gpu02 is slower than its peers") == 1
+
+
+async def test_the_first_cause_is_named_once_every_node_has_told_its_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = {"exception": "ValueError", "message": "ValueError: x"}
+    cluster = running()
+    cluster.failed(1, 5.3, 0, {"local_rank": 0, "at": 5.2, **words})
+    half = cluster.job(6.0)
+    cluster.failed(0, 5.4, 0, {"local_rank": 1, "at": 5.1, **words})
+    whole = cluster.job(6.0)
+    end = cluster.end(9.0).job()
+
+    def ends(said: list[str]) -> list[str]:
+        return [text for text in said if text.startswith("generation")]
+
+    named = "generation 0 ended: rank 1 on gpu01 and 1 other alike exited with 1: ValueError: x"
+    assert ends((await follow(half, half, whole, end))[0]) == [named]
+    # A node that is out of reach is not waited for.
+    monkeypatch.setattr("cockpit.cli.follow.NAMING_PATIENCE", 0.0)
+    said = ends((await follow(half, half, end))[0])
+    assert said == ["generation 0 ended: rank 2 on gpu02 exited with 1: ValueError: x"]

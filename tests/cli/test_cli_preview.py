@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from cockpit.cli import preview
 from cockpit.cli.preview import preview_document, preview_text
 from cockpit.launchers import registry
 from cockpit.launchers.plan import Request
+from cockpit.node.supervise import launching
 from cockpit.profiles.types import Cluster, Launcher, NodeSpec
 
 
@@ -52,6 +54,23 @@ def test_files_and_watch_are_part_of_the_document() -> None:
 def test_a_kind_without_files_has_none() -> None:
     plan = document(request())
     assert (plan["written"], plan["finished_flag"]) == ({}, None)
+
+
+def test_variables_that_tell_of_files_are_shown_as_ranks_get_them() -> None:
+    assert preview.FINISHED_FLAG_ENV == launching.FINISHED_FLAG_ENV
+    wanted = request(kind="ft", job_results_file="/shared/${node_rank}/results")
+    envs = [node["env"] for node in document(wanted)["nodes"]]
+    assert [env["JOB_RESULTS_FILE"] for env in envs] == ["/shared/0/results", "/shared/1/results"]
+    assert {env["FAULT_TOL_FINISHED_FLAG_FILE"] for env in envs} == {"${attempt_dir}/finished"}
+    text = preview_text(wanted, registry.plan(wanted), None)
+    assert "  JOB_RESULTS_FILE=/shared/1/results\n" in text
+    assert "FAULT_TOL_FINISHED_FLAG_FILE=" in text
+    own = request(kind="ft", finished_flag_file="/shared/done")
+    assert document(own)["nodes"][0]["env"]["FAULT_TOL_FINISHED_FLAG_FILE"] == "/shared/done"
+    assert "JOB_RESULTS_FILE" not in document(own)["nodes"][0]["env"]
+    assert not {"JOB_RESULTS_FILE", "FAULT_TOL_FINISHED_FLAG_FILE"} & {
+        *document(request())["nodes"][0]["env"]
+    }
 
 
 @pytest.mark.parametrize(

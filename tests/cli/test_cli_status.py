@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from cockpit.cli.causes import describe, ending_of, headline, victims_text
 from cockpit.cli.figures import range_text, rate_text, seconds_text, sparkline, value_text
 from cockpit.cli.jobtables import ps_table
 from cockpit.cli.statustext import status_text
-from cockpit.model.types import Cause, Generation, Job
-from tests.model.building import running
+from cockpit.model.types import Cause, Generation, Job, Link, LinkState
+from cockpit.protocol.records import Watch
+from tests.model.building import Cluster, running
 from tests.model.scenarios import JOB, fold
 
 
@@ -254,3 +257,117 @@ def test_a_sparkline_is_scaled_to_what_it_shows(values: list[float], line: str) 
 def test_a_sparkline_keeps_its_width_and_leaves_times_without_values_blank() -> None:
     assert len(sparkline([(float(n), float(n)) for n in range(1000)], 40)) == 40
     assert sparkline([(0.0, 1.0), (1.0, 2.0), (8.0, 1.0), (9.0, 2.0)], 4) == "▁  ▁"
+
+
+# -- what is not there is said in words ------------------------------------------------------------
+
+
+def test_a_metric_that_became_nan_is_shown_as_such_with_a_gap() -> None:
+    cluster = running(1, 2)
+    for n, value in enumerate([3.0, 2.0, "nan", 1.0, "nan"]):
+        cluster.beats(0, 10.0 + n, 0, {"metrics": {"loss": value}}, {"metrics": {"loss": 2.0}})
+    job = cluster.job(14.0)
+    assert row(job, 0).split()[-1] == "nan"
+    (line,) = [x for x in lines(job) if x.startswith("  loss ")]
+    assert line.split("nan", 1)[1] == "  █▅ ▁   nan on 1 rank"
+
+
+def test_values_that_cannot_be_drawn_are_gaps() -> None:
+    assert sparkline([(0.0, math.nan), (1.0, math.inf)], 40) == ""
+    assert [value_text(value) for value in (math.nan, -math.inf)] == ["nan", "-inf"]
+    # A share of the time that holds one of them is a gap as well.
+    points = [(float(n), math.nan if n == 3 else float(n)) for n in range(8)]
+    assert sparkline(points, 4) == "▁ ▆█"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"kind": "command"}, "no beats: plain command"),
+        ({"watch": Watch(instrument=False)}, "no beats: instrument = false"),
+    ],
+)
+def test_a_job_that_cannot_beat_says_why(fields: dict[str, object], line: str) -> None:
+    assert lines(running(**fields).job()).count(line) == 1  # type: ignore[arg-type]
+
+
+def test_a_stall_that_was_open_when_the_job_ended_is_told_and_its_stacks_once() -> None:
+    cluster = running()
+    for node in (0, 1):
+        cluster.stalled(node, 9.0, 0, (2 * node, 10), message=f"rank {2 * node} has been silent")
+        cluster.say(node, "events", 9.5, "stacks", path="s.json", reason="stall", generation=0)
+    shown = lines(cluster.end(20.0).job())
+    told = [line for line in shown if line.startswith("stalled on gpu0")]
+    assert [line.rpartition(": ")[2] for line in told] == [
+        "rank 0 has been silent",
+        "rank 2 has been silent",
+    ]
+    assert all(" at 2" in line for line in told)
+    assert sum("stacks were kept" in line for line in shown) == 1
+
+
+def test_ranks_of_a_node_out_of_reach_are_not_left_out_without_a_word() -> None:
+    cluster = running()
+    cluster.links["gpu02"] = Link(state=LinkState.UNREACHABLE, why="timed out")
+    del cluster.events[0, 1, "launcher"], cluster.events[0, 1, "events"]
+    text = status_text(cluster.job(10.0))
+    assert "ranks of gpu02: unknown, gpu02 is unreachable\n" in text + "\n"
+    assert "ranks of gpu01" not in text
+
+
+# -- restarts --------------------------------------------------------------------------------------
+
+
+def failing(cluster: Cluster, at: float, generation: int) -> Cluster:
+    failure = {"local_rank": 0, "at": at, "exception": "ValueError", "message": "ValueError: x"}
+    cluster.failed(0, at, generation, failure)
+    return cluster
+
+
+def test_a_failure_is_called_a_restart_only_once_there_was_one() -> None:
+    cluster = failing(running(), 5.0, 0)
+    assert lines(cluster.job(6.0))[1].startswith("last failure: rank 0")
+    assert lines(cluster.generation(1, 7.0).job(8.0))[1].startswith("last restart: rank 0")
+
+
+def test_only_restarts_that_the_budget_paid_for_are_set_against_it() -> None:
+    cluster = failing(running(), 5.0, 0).generation(1, 7.0)
+    cluster.everywhere("launcher", 9.0, "restarting", generation=1, by="ada@laptop")
+    cluster.generation(2, 11.0)
+    text = status_text(cluster.job(12.0))
+    assert "restarts 2 (1 by failure, of at most 3 an attempt; 1 asked for)\n" in text
+    cluster.everywhere("launcher", 13.0, "restarting", generation=2, by="on_stall")
+    text = status_text(cluster.generation(3, 14.0).job(15.0))
+    assert "restarts 3 (1 by failure, of at most 3 an attempt; 1 after stalls; 1 asked" in text
+    cluster.everywhere("launcher", 16.0, "restarting", generation=3, by="ada@laptop", cost=True)
+    text = status_text(cluster.generation(4, 17.0).job(18.0))
+    assert "restarts 4 (2 by failure" in text
+    assert "restarts 0 (at most 3 an attempt)" in status_text(running().job(2.0))
+
+
+# -- ranks that fail alike -------------------------------------------------------------------------
+
+
+def test_one_bug_of_all_ranks_is_told_of_all_and_of_none_as_a_victim() -> None:
+    cluster = running()
+    words = {"exception": "ModuleNotFoundError", "message": "ModuleNotFoundError: No module 'x'"}
+    for node in (1, 0):
+        cluster.failed(node, 5.0, 0, *({"local_rank": n, **words} for n in (1, 0)))
+    text = status_text(cluster.end(9.0).job())
+    assert "all 4 ranks exited with 1: ModuleNotFoundError: No module 'x'" in text
+    assert "failed then" not in text
+
+
+def test_some_ranks_that_fail_alike_are_counted_beside_the_first() -> None:
+    cluster = running()
+    words = {"exception": "ValueError", "message": "ValueError: x"}
+    cluster.failed(1, 6.0, 0, {"local_rank": 0, "at": 5.0, **words})
+    cluster.failed(
+        0,
+        6.0,
+        0,
+        {"local_rank": 1, "at": 5.0, **words},
+    )
+    job = cluster.end(9.0).job()
+    assert job.cause is not None
+    assert describe(job.cause) == "rank 1 on gpu01 and 1 other alike exited with 1: ValueError: x"

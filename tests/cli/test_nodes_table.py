@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cockpit.cli.nodes_table import nodes_lines
+from cockpit.cli.nodes_table import counted, nodes_lines
 from cockpit.cli.spans import Span, bar, cut, pad, render, width_of
 from cockpit.model.types import (
     Gpu,
@@ -83,9 +83,28 @@ def test_a_node_tells_of_its_host_and_how_old_that_is() -> None:
                 blocked=3)  # fmt: skip
     (line,) = table(node(host=host, driver="570.86", cuda="12.8"))
     assert line == (
-        "lab/gpu01  online  ok  cpu 12% of 64 · load 1.5 · mem 16.0/256.0 GB · disk 1.2 TB free"
-        " · net in 5.0 MB/s out 1.0 kB/s · 45°C · 3 blocked · driver 570.86, CUDA 12.8 · 0.5 s ago"
+        "lab/gpu01  online  ok  0.5 s ago"
+        "  cpu 12% of 64 · load 1.5 · mem 16.0/256.0 GB · disk 1.2 TB free"
+        " · net in 5.0 MB/s out 1.0 kB/s · 45°C · 3 blocked · driver 570.86, CUDA 12.8"
     )
+
+
+def test_how_old_figures_are_is_seen_on_a_narrow_terminal() -> None:
+    host = Host(cpus=64, cpu_percent=12.4, load1=1.5, memory_used=16 * GB, memory_total=256 * GB,
+                disk_free=1200 * GB, network_in=5e6, network_out=1e3)  # fmt: skip
+    for age, words in ((0.5, "0.5 s ago"), (14.0, "stale, 14 s old")):
+        lines = nodes_lines([node(host=host, sampled_at=100.0 - age)], (), 100.0)
+        shown = render(lines[0], 60, colour=False)
+        assert f"lab/gpu01  online  ok  {words}" in shown
+
+
+def test_the_title_counts_those_online_and_those_whose_figures_are_old() -> None:
+    fresh, silent = node(), node(sampled_at=86.0)
+    gone = node(link=Link(state=LinkState.UNREACHABLE, why="timed out"))
+    new = node(sampled_at=None)
+    assert counted([fresh, new], 100.0) == Span("2/2 nodes online", "ok")
+    assert counted([fresh, silent], 100.0) == Span("2/2 nodes online, 1 stale", "warn")
+    assert counted([fresh, gone], 100.0) == Span("1/2 nodes online, 1 stale", "warn")
 
 
 def test_what_is_unknown_is_not_zero() -> None:

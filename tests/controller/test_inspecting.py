@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cockpit.controller.inspecting import newest_kept
+import pytest
+
+from cockpit.controller.inspecting import aside, newest_kept
+from cockpit.model.stacks import RankStacks, Thread
+from cockpit.model.stackwords import Frame
 from cockpit.model.types import Stall
 
 
@@ -38,3 +42,21 @@ def test_each_node_gives_the_newest_stacks_of_the_newest_generation_that_has_any
 
 def test_stalls_without_stacks_give_none() -> None:
     assert newest_kept([stall(0, 1.0, stacks="")]) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "words"),
+    [
+        (1, "train.py", ""),
+        (0, "train.py", "was not silent"),
+        (0, "/usr/lib/python3.11/threading.py", "has ended its script"),
+        (None, "train.py", ""),
+    ],
+)
+def test_a_rank_that_was_not_silent_is_put_aside_with_what_it_did(
+    number: int | None, place: str, words: str
+) -> None:
+    thread = Thread(name="MainThread", main=True, frames=(Frame(place, 3, "main"),))
+    rank = RankStacks(rank=number, local_rank=0, node="n", node_rank=0, pid=1, threads=(thread,))
+    assert aside(rank, {1, 2}) == words
+    assert aside(rank, ()) == ""

@@ -232,6 +232,63 @@ async def test_a_clock_that_is_off_is_refused_and_named(started: list[Machine]) 
     assert "42 s behind" in caught.value.reasons["b"].message
 
 
+async def test_a_clock_that_is_a_little_off_is_told_before_a_start_and_stops_nothing(
+    started: list[Machine],
+) -> None:
+    said: list[str] = []
+    machines = [Machine("a"), Machine("b", skew=-5.0), Machine("c")]
+    seats = await places(started, *machines)
+    await gang(job(3, 3), said=said).start(seats)
+    (line,) = said
+    assert line.startswith("b: its clock is ")
+    assert "behind the other clocks (torch's rendezvous" in line
+    said.clear()
+    await gang(job(3, 3), said=said, preflight=False).start(seats)
+    assert said == []
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+async def test_a_clock_that_is_off_does_not_stop_what_has_no_rendezvous(
+    started: list[Machine], preflight: bool
+) -> None:
+    said: list[str] = []
+    machines = [Machine("a"), Machine("b", skew=-42.0), Machine("c")]
+    starting = gang(job(3, 3, kind="command"), said=said, preflight=preflight)
+    result = await starting.start(await places(started, *machines))
+    assert len(result.places) == 3
+    assert [line.partition(" (")[0] for line in said] == [
+        "b: its clock is 42 s behind the other clocks"
+    ] * preflight
+
+
+@pytest.mark.parametrize("kind", ["torchrun", "ft"])
+async def test_without_preflight_clocks_still_stop_what_has_a_rendezvous(
+    started: list[Machine], kind: str
+) -> None:
+    machines = [Machine(name, skew=skew, facts={"nvrx": "0.7.0"})
+                for name, skew in (("a", 0.0), ("b", 42.0), ("c", 0.0))]  # fmt: skip
+    with pytest.raises(StartError) as caught:
+        await gang(job(3, 3, kind=kind), preflight=False).start(await places(started, *machines))
+    assert "42 s ahead of" in caught.value.reasons["b"].message
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+async def test_mixed_versions_of_ft_launcher_are_refused_with_and_without_preflight(
+    started: list[Machine], preflight: bool
+) -> None:
+    a, b, c = (
+        Machine(name, facts={"nvrx": version})
+        for name, version in (("a", "0.4.1"), ("b", "0.7.0"), ("c", "0.4.1"))
+    )
+    seats = await places(started, a, b, c)
+    with pytest.raises(StartError) as caught:
+        await gang(job(3, 3, kind="ft"), preflight=preflight).start(seats)
+    assert list(caught.value.reasons) == ["b"]
+    assert caught.value.reasons["b"].message == "b: nvidia-resiliency-ext 0.7.0, but 0.4.1 on a, c"
+    assert "prepare" not in a.did + b.did + c.did
+    await gang(job(3, 3), preflight=preflight).start(seats)
+
+
 async def test_a_warning_of_the_preflight_is_told_and_stops_nothing(
     started: list[Machine],
 ) -> None:
@@ -280,6 +337,27 @@ async def test_a_node_that_does_not_reach_the_head_takes_no_part(started: list[M
     assert reason.hint == "open the firewall"
     assert a.did[-1] == "unlisten"
     assert "prepare" not in a.did + b.did + c.did
+
+
+async def test_a_start_that_is_cancelled_while_nodes_call_frees_the_port_of_the_head(
+    started: list[Machine],
+) -> None:
+    a, b = Machine("a"), Machine("b")
+
+    async def never(request: FakeRequest) -> Mapping[str, Any] | None:
+        b.did.append("reach")
+        await asyncio.sleep(600)
+        return {}
+
+    b.node.handlers["reach"] = never
+    seats = await places(started, a, b)
+    starting = asyncio.ensure_future(gang(job(2, 2)).start(seats))
+    while "reach" not in b.did:
+        await asyncio.sleep(0.01)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert "unlisten" in a.did
 
 
 async def test_an_elastic_job_leaves_out_a_node_that_does_not_reach_the_head(

@@ -11,6 +11,7 @@ from cockpit.model.beats import SILENCE
 from cockpit.model.history import POINTS, History, evenly
 from cockpit.model.jobs import AGE_STEP
 from cockpit.model.types import JobState, LinkState, RankState, Stage
+from cockpit.protocol.records import Watch
 from tests.model.building import Cluster, ranks_of, running
 from tests.model.scenarios import ONLINE, T0, Link
 
@@ -57,6 +58,28 @@ def test_the_clock_of_the_node_is_taken_off_an_age() -> None:
 
 def test_an_age_is_never_less_than_its_node_said_though_a_clock_runs_ahead() -> None:
     assert ranks_of(beating().job(5.0))[0].beat_age == 0.2
+
+
+@pytest.mark.parametrize("ahead", [SILENCE + 1, 3600.0])
+def test_a_word_from_the_future_is_of_a_clock_that_was_set_back_and_of_no_known_age(
+    ahead: float,
+) -> None:
+    cluster = beating()
+    model = cluster.model()
+    back = Link(state=LinkState.ONLINE, clock_offset=-ahead)
+    model.link("gpu01", back)
+    rank = ranks_of(model.snapshot(T0 + 10.0))[0]
+    assert (rank.stage, rank.beat_age, rank.step) == (Stage.UNKNOWN, None, 41)
+    assert ranks_of(model.snapshot(T0 + 10.0))[3].stage is Stage.TRAINING
+    cluster.links["gpu01"] = back
+    cluster.beats(0, 10.0 - ahead, 0, {"step": 42}, {"step": 42})
+    assert ranks_of(cluster.job(10.0))[0].stage is Stage.TRAINING
+
+
+def test_a_generation_that_began_in_the_future_is_of_no_known_age_either() -> None:
+    cluster = beating().generation(1, 12.0)
+    cluster.links["gpu01"] = Link(state=LinkState.ONLINE, clock_offset=-3600.0)
+    assert ranks_of(cluster.job(13.0))[0].stage is Stage.UNKNOWN
 
 
 def test_when_its_watcher_falls_silent_a_rank_is_unknown_and_keeps_its_last_figures() -> None:
@@ -212,3 +235,36 @@ def test_a_clock_that_jumps_back_loses_no_newest_point() -> None:
 def test_few_points_are_kept_as_they_are() -> None:
     assert evenly([(1.0, 2.0), (2.0, 3.0)], 10) == [(1.0, 2.0), (2.0, 3.0)]
     assert evenly([(1.0, float(n)) for n in range(20)], 5)[-1] == (1.0, 19.0)
+
+
+def test_a_metric_that_becomes_nan_is_nan_and_its_history_keeps_the_gap() -> None:
+    cluster = running(1, 2)
+    for n, value in enumerate([2.0, "nan", 1.0, "nan"]):
+        cluster.beats(0, 10.0 + n, 0, {"metrics": {"loss": value}}, {"metrics": {"loss": 3.0}})
+    job = cluster.job(13.0)
+    assert math.isnan(ranks_of(job)[0].metrics["loss"])
+    (loss,) = (metric for metric in job.metrics if metric.name == "loss")
+    assert math.isnan(loss.value)
+    assert (loss.low, loss.high) == (3.0, 3.0)
+    assert [value for _, value in loss.history] == [2.0, math.nan, 1.0, math.nan]
+    assert job.metrics == cluster.job(13.0).metrics
+
+
+@pytest.mark.parametrize("word", ["NaN", "1.5", "", "infinity", "nan\n"])
+def test_only_the_three_words_stand_for_values(word: str) -> None:
+    cluster = running(1, 1)
+    cluster.beats(0, 10.0, 0, {"metrics": {"loss": word, "ok": "-inf"}})
+    assert ranks_of(cluster.job(10.0))[0].metrics == {"ok": -math.inf}
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, ""),
+        ({"kind": "command"}, "plain command"),
+        ({"argv": ("torchrun", "--no-python", "ls")}, "plain command"),
+        ({"watch": Watch(instrument=False)}, "instrument = false"),
+    ],
+)
+def test_a_job_says_why_nothing_of_it_can_beat(fields: dict[str, object], why: str) -> None:
+    assert running(**fields).job().no_beats == why  # type: ignore[arg-type]

@@ -17,7 +17,8 @@ from cockpit.model.causes import (
     words_suspect,
 )
 from cockpit.model.jobs import JobModel
-from cockpit.model.types import JobState
+from cockpit.model.types import Job, JobState
+from tests.model.building import running
 from tests.model.scenarios import T0, journals, plan, record
 
 VICTIMS = [
@@ -222,3 +223,49 @@ def test_a_launcher_process_that_vanished_unwatched_is_the_cause_and_not_its_pee
     assert seen.state is JobState.FAILED
     assert seen.cause is not None
     assert (seen.cause.kind, seen.cause.node) == ("launcher", "gpu02")
+
+
+# -- a disk that is full ---------------------------------------------------------------------------
+
+
+def cut_off(*, note: bool = True) -> Job:
+    """The disk of gpu02 filled up before its launcher process could tell of the generation."""
+    cluster = running()
+    del cluster.events[0, 1, "launcher"][1:]
+    if note:
+        words = "no space left on the file system of /s: logs are cut off"
+        cluster.say(1, "events", 5.0, "note", level="warn", message=words, about="no_space")
+    cluster.say(0, "launcher", 7.0, "group", generation=0, state="SUCCEEDED")
+    cluster.end_node(0, 9.0, "succeeded", 0)
+    cluster.say(1, "events", 8.0, "launcher_exited", code=1, signal=None, oom=False)
+    cluster.say(1, "events", 8.1, "ended", outcome="failed", code=1, signal=None, launcher_size=0)
+    return cluster.job()
+
+
+def test_a_node_that_failed_is_the_cause_though_it_does_not_say_in_which_round() -> None:
+    job = cut_off(note=False)
+    assert (job.state, job.cause and job.cause.node) == (JobState.FAILED, "gpu02")
+    assert job.cause is not None
+    assert job.cause.message == "the launcher process exited with code 1"
+    assert "clocks" not in job.cause.message
+
+
+def test_a_failure_without_evidence_on_a_full_disk_is_put_down_to_the_disk() -> None:
+    bare, explained = cut_off(note=False).cause, cut_off().cause
+    assert bare is not None
+    assert explained is not None
+    assert (bare.label, explained.label) == ("", "disk full")
+    assert "df -h" in explained.hint
+
+
+def test_a_failure_that_says_why_keeps_its_own_words_on_a_full_disk() -> None:
+    cluster = running()
+    cluster.say(0, "events", 4.0, "note", level="warn", message="full", about="no_space")
+    words = {
+        "exception": "OutOfMemoryError",
+        "message": "torch.OutOfMemoryError: CUDA out of memory",
+    }
+    cluster.failed(0, 5.0, 0, {"local_rank": 0, **words})
+    cause = cluster.end(9.0).job().cause
+    assert cause is not None
+    assert cause.label == "GPU out of memory"

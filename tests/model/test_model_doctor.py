@@ -59,7 +59,7 @@ def test_another_minor_version_of_torch_is_critical_where_it_is_needed(
 
 
 def test_any_difference_of_nvrx_is_critical_for_the_launcher_that_needs_it() -> None:
-    versions = {"a": Versions(nvrx="0.7.0"), "b": Versions(nvrx="0.7.1"), "c": Versions()}
+    versions = {"a": Versions(nvrx="0.7.0"), "b": Versions(nvrx="0.7.1"), "c": Versions(nvrx="")}
     assert blamed(differences(versions, needs=("torch", "nvrx"))) == {
         ("b", "nvrx"): Level.CRIT,
         ("c", "nvrx"): Level.CRIT,
@@ -70,9 +70,34 @@ def test_any_difference_of_nvrx_is_critical_for_the_launcher_that_needs_it() -> 
 def test_patches_of_python_and_what_is_unknown_are_no_difference() -> None:
     versions = {
         "a": Versions(python="3.11.7", nccl="2.27.5", gpus=8),
-        "b": Versions(python="3.11.9", nccl="", gpus=None),
+        "b": Versions(python="3.11.9", nccl=None, gpus=None),
     }
     assert differences(versions) == []
+
+
+def test_what_is_unknown_is_neither_absent_nor_a_vote() -> None:
+    known = Versions(python="3.11.7", torch="2.6.0", cuda="12.8", nvrx="0.4.1", driver="570.86",
+                     gpu="NVIDIA H100", gpus=4, infiniband="8 × 400 Gb/sec")  # fmt: skip
+    assert differences({"wedged": Versions(), "broken": Versions(), "a": known}) == []
+    # Of nothing known the first is not right: there is nobody to be unlike.
+    assert blamed(differences({"wedged": Versions(), "b": Versions(driver=""), "a": known})) == {
+        ("a", "driver"): Level.WARN
+    }
+
+
+def test_without_a_rendezvous_no_clock_is_critical_and_torch_is_not_named() -> None:
+    (_, found, _) = clocks({"a": 0.0, "b": -42.0, "c": 0.0}, 10.0, rendezvous=False)
+    assert found.level is Level.WARN
+    assert found.message == "its clock is 42 s behind the other clocks"
+    assert found.hint == "run chrony or ntp there"
+
+
+def test_a_clock_that_joins_is_held_against_those_that_run() -> None:
+    (found,) = clocks({"c": 15.0}, 10.0, reference=0.0)
+    assert (found.level, found.message) == (
+        Level.CRIT, "its clock is 15 s ahead of the other clocks",
+    )  # fmt: skip
+    assert clocks({"c": 600.0}, 10.0, reference=600.1)[0].level is Level.WARN
 
 
 def test_a_node_without_what_the_others_have_is_told_so() -> None:
@@ -149,4 +174,5 @@ def test_the_document_holds_every_check_and_the_bandwidths_only_when_they_were_m
 def test_the_summary_of_a_node_names_what_it_has() -> None:
     versions = Versions(python="3.11.7", torch="2.6.0", gpus=8, gpu="NVIDIA H100", driver="550.54")
     assert versions.summary == "Python 3.11.7, torch 2.6.0, 8 × NVIDIA H100, driver 550.54"
-    assert Versions().summary == "no Python, no torch"
+    assert Versions(python="", torch="").summary == "no Python, no torch"
+    assert Versions().summary == "Python unknown, torch unknown"

@@ -34,6 +34,7 @@ CAUSE = {
     "label": None,
     "hint": None,
     "tail": [],
+    "alike": 0,
     "generation": 0,
     "at": "2026-01-01T00:00:06.107+00:00",
 }
@@ -87,6 +88,7 @@ def test_status_of_a_failed_job() -> None:
         "ended_at": "2026-01-01T00:00:07.300+00:00",
         "cancelled_by": None,
         "finished": None,
+        "no_beats": None,
         "steps": None,
         "metrics": [],
         "stalls": [],
@@ -103,6 +105,7 @@ def test_status_of_a_failed_job() -> None:
                 "by": None,
                 "cause": CAUSE,
                 "victim_count": 3,
+                "counted": False,
             }
         ],
     }
@@ -372,3 +375,16 @@ def test_every_document_is_json() -> None:
         nodes_document(fleet.nodes, 1.0),
     ):
         assert json.loads(json.dumps(document)) == document
+
+
+def test_a_metric_that_is_no_number_leaves_the_document_valid_json() -> None:
+    cluster = running(1, 2)
+    cluster.beats(0, 9.0, 0, {"metrics": {"loss": 1.5}})
+    cluster.beats(0, 10.0, 0, {"metrics": {"loss": "nan", "norm": "inf"}})
+    document = status_document(cluster.job(10.0))
+    text = json.dumps(document, allow_nan=False)
+    assert json.loads(text) == document
+    loss, norm = document["metrics"][:2]
+    assert (loss["value"], loss["low"], norm["value"]) == ("nan", "nan", "inf")
+    assert [value for _, value in loss["history"]] == [1.5, "nan"]
+    assert document["nodes"][0]["ranks"][0]["metrics"] == {"loss": "nan", "norm": "inf"}

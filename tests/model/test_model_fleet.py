@@ -246,16 +246,16 @@ def test_a_hundred_nodes_at_ten_samples_a_second_cost_a_small_part_of_a_core() -
         result.node(f"gpu{number}", "lab", ONLINE)
 
     def ours() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         for number in range(128):
             result.sample(f"gpu{number}", "lab", data, float(number))
         result.snapshot()
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     def plain() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(128):
             json.loads(data)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert min(ours() for _ in range(5)) < 4 * min(plain() for _ in range(5))

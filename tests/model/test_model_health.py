@@ -77,6 +77,21 @@ def test_links_that_were_never_there_are_no_trouble() -> None:
     assert assess(None, [Gpu(index=0, nvlink=NvLink(active=0, total=12))])[0] == "ok"
 
 
+def test_links_count_against_those_of_the_other_gpus_in_one_line() -> None:
+    def linked(*active: int) -> list[Gpu]:
+        links = (NvLink(active=count, total=36) for count in active)
+        return [Gpu(index=index, nvlink=link) for index, link in enumerate(links)]
+
+    # Some drivers tell of links that the GPU does not have: they are off on all of them.
+    assert assess(None, linked(18, 18, 18)) == ("ok", ())
+    assert assess(None, linked(17, 17, 17)) == ("ok", ())
+    assert assess(None, linked(17)) == ("ok", ())
+    assert assess(None, linked(18, 17, 17, 16)) == (
+        "warn", ("gpus 1-3: 1 or 2 of 18 NVLinks down each",),
+    )  # fmt: skip
+    assert assess(None, linked(18, 0)) == ("warn", ("gpu 1: 18 of 18 NVLinks down",))
+
+
 def test_the_worst_comes_first() -> None:
     host = Host(disk_free=10**8, memory_used=99, memory_total=100)
     gpus = [Gpu(index=0, throttle=("sw_thermal",)), Gpu(index=1, state="lost")]

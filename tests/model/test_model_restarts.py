@@ -289,3 +289,20 @@ def test_a_restart_by_a_person_and_a_failure_for_good_are_told_apart() -> None:
     assert (job.cause.label, job.cause.rank) == ("GPU out of memory", 2)
     assert [victim.rank for victim in job.history[1].victims] == [0, 1]
     assert job.stalls[0].recovered_at is not None
+
+
+def test_a_restart_that_was_refused_is_told_and_explains_no_end() -> None:
+    cluster = running()
+    cluster.everywhere("launcher", 20.0, "restarting", generation=0, by="ada@laptop", reason="")
+    cluster.everywhere(
+        "launcher",
+        22.0,
+        "restart_refused",
+        generation=0,
+        id="x",
+        reason="another node has finished",
+    )
+    job = cluster.job(23.0)
+    assert (first(job).reason, first(job).ended_at) == ("", None)
+    for node in job.nodes:
+        assert list(node.notes) == ["the ranks are not restarted: another node has finished"]

@@ -348,6 +348,28 @@ def test_a_pattern_that_is_no_expression_is_named() -> None:
         Rules([user("(")])
 
 
+def test_a_pattern_that_could_stop_the_controller_is_named_and_refused() -> None:
+    with pytest.raises(UsageError, match=r"rule mine: .*may take for ever") as caught:
+        Rules([user(r"(\w+\s?)+: fatal")])
+    assert caught.value.hint
+
+
+def test_lines_are_searched_one_by_one_as_far_as_a_line_is_looked_at() -> None:
+    rules = Rules([user(r"^bad\s+end$")])
+    assert rules.find("first\nbad end\nlast", ()) is not None
+    assert rules.find("bad\nend", ("bad", "end")) is None
+    assert Rules([user("end")]).find("x" * 400 + "end", ("x" * 400 + "end",)) is None
+    assert Rules([user("end")]).find("x" * 397 + "end", ()) is not None
+
+
+def test_the_first_lines_of_a_message_and_the_last_of_stderr_are_searched() -> None:
+    rules, many = Rules([user("end")]), ["x"] * 19
+    assert rules.find("\n".join([*many, "end"]), ()) is not None
+    assert rules.find("\n".join([*many, "x", "end"]), ()) is None
+    assert rules.find("", ("end", *many)) is not None
+    assert rules.find("", ("end", *many, "x")) is None
+
+
 # -- cost ---------------------------------------------------------------------------------------
 
 _PIECES = st.sampled_from(

@@ -386,3 +386,58 @@ def test_the_document_has_groups_and_what_is_missing() -> None:
     assert [thread["name"] for thread in document["threads"]] == ["loader"]
     assert "threads" not in stacks.document(found)
     assert document["summary"] == found.summary
+
+
+# -- imports ---------------------------------------------------------------------------------------
+
+MACHINERY = (
+    "<frozen importlib._bootstrap_external>:1013 get_code",
+    "<frozen importlib._bootstrap>:1360 _find_and_load",
+)
+NUMPY = "/opt/venv/lib/python3.11/site-packages/numpy/"
+
+
+def importing(*inside: str) -> tuple[Frame, ...]:
+    return frames(*inside, f"{NUMPY}__init__.py:130 <module>", "train.py:8 <module>")
+
+
+def test_frames_of_the_import_machinery_are_no_part_of_a_stack() -> None:
+    said = [{"file": f.file, "line": f.line, "function": f.function}
+            for f in frames(*MACHINERY, "train.py:8 <module>")]  # fmt: skip
+    thread = {"name": "MainThread", "main": True, "frames": said}
+    rank = {"rank": 0, "local_rank": 0, "pid": 1, "how": "signal", "error": "", "threads": [thread]}
+    answer = {"taken_at": 1.0, "generation": 0, "ranks": [rank]}
+    (found,) = stacks.read("n", 0, answer).ranks
+    assert found.stack == frames("train.py:8 <module>")
+
+
+def test_ranks_inside_of_one_import_are_one_group_named_by_it() -> None:
+    deep = importing(f"{NUMPY}core/multiarray.py:5 <module>", f"{NUMPY}core/__init__.py:9 <module>")
+    found = report(rank(0, importing()), rank(1, deep), rank(2, frames("train.py:40 main")))
+    assert found.summary == "rank 2 (node1) is in train.py:40 main, 2 others in importing numpy"
+    group = found.groups[1]
+    assert group.words.long == "importing numpy (train.py:8 <module>)"
+    assert group.stack == importing()
+    two = f"{NUMPY}core/__init__.py:9 <module>"
+    assert describe(frames(two, "lib.py:2 <module>")).short == "importing numpy.core"
+
+
+def test_a_module_of_the_users_own_is_named_by_its_line() -> None:
+    assert describe(frames("lib.py:2 <module>", "train.py:8 <module>")).short == "lib.py:2 <module>"
+
+
+# -- ranks that were not silent --------------------------------------------------------------------
+
+
+def test_ranks_put_aside_come_last_and_never_head_the_summary() -> None:
+    gone = frames(f"{STDLIB}threading.py:1590 _shutdown")
+    answer = stacks.NodeStacks(
+        node="node0", node_rank=0, taken_at=5.0, generation=0,
+        ranks=(rank(0, gone), rank(2, BACKWARD), rank(3, BACKWARD)),
+    )  # fmt: skip
+    found = stacks.report(
+        [answer], taken_at=5.0, aside=lambda rank: "has ended its script" if not rank.rank else ""
+    )
+    assert found.summary == "2 ranks are in backward; rank 0 (node0) has ended its script"
+    assert [group.aside for group in found.groups] == ["", "has ended its script"]
+    assert stacks.document(found)["groups"][1]["aside"] == "has ended its script"

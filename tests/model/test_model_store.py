@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from cockpit.errors import CockpitError
 from cockpit.model import store as store_module
 from cockpit.model.store import JobStore
-from cockpit.model.types import Job
+from cockpit.model.types import Job, Metric
 from tests.model.scenarios import JOB, T0, fold
 
 
@@ -105,3 +106,15 @@ def test_a_disk_that_refuses_is_reported_with_the_job_and_the_file(tmp_path: Pat
 def test_nothing_remembered_is_an_empty_list(tmp_path: Path) -> None:
     assert JobStore(tmp_path / "none").load() == ([], [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_metric_that_is_nan_comes_back(tmp_path: Path) -> None:
+    figures = ((T0, 1.0), (T0 + 1, math.nan), (T0 + 2, -math.inf))
+    metric = Metric(name="loss", rank=0, value=math.nan, low=0.5, high=math.inf, history=figures)
+    store = JobStore(tmp_path)
+    store.remember(msgspec.structs.replace(job(), metrics=(metric,)), T0)
+    (seen,), problems = store.load()
+    (found,) = seen.job.metrics
+    assert problems == []
+    assert (str(found.value), found.high) == ("nan", math.inf)
+    assert [str(value) for _, value in found.history] == ["1.0", "nan", "-inf"]

@@ -2,7 +2,8 @@
 
 The launcher process starts ranks, tells of them in `launcher.jsonl`, and obeys requests as an
 instrumented one does. What a rank does is in the file `do.<generation>.<rank>` of the job's working
-directory, else in `do`: beat (as long as nothing is said), hang, end, mute.
+directory, else in `do`: beat (as long as nothing is said), hang, end, mute. With a file `deaf`
+there the launcher process hears no request, with `refuse` it refuses restarts.
 """
 
 from __future__ import annotations
@@ -83,6 +84,13 @@ def end(ranks):
         rank.kill()
         rank.wait()
 
+def refuses(request):
+    if request["do"] != "restart" or not os.path.exists("refuse"):
+        return False
+    told = {"generation": generation, "by": request["by"], "reason": "they would be missed"}
+    journal.write("restart_refused", id=request["id"], **told)
+    return True
+
 generation, ranks, done = 0, start(0), set()
 while True:
     time.sleep(0.02)
@@ -91,7 +99,7 @@ while True:
             continue
         done.add(name)
         request = json.load(open(f"{folder}/requests/{name}"))
-        if request["generation"] not in (None, generation):
+        if request["generation"] not in (None, generation) or refuses(request):
             continue
         if request["do"] == "stop":
             end(ranks)

@@ -155,9 +155,11 @@ def test_reserved_room_outlasts_a_full_disk(tmp_path: Path) -> None:
             writer.write("ended", message="x" * 8000)
         assert reserved.pending == 0
         assert plain.pending > 0
+        assert (reserved.full, plain.full) == (False, True)
         assert [event["kind"] for event in journal.read(reserved.path)] == ["claimed", "ended"]
         (disk / "checkpoint").unlink()
         assert plain.flush()
+        assert not plain.full
         assert [event["kind"] for event in journal.read(plain.path)] == ["claimed", "ended"]
         for writer in (reserved, plain):
             writer.close()

@@ -119,7 +119,7 @@ async def test_jobs_show_all_columns_where_there_is_room(opened: Opener) -> None
             "2",
             "4",
             "12m04s",
-            "1/3",
+            "1 lab",
             "lab",
             "ddp",
             "ada@laptop",

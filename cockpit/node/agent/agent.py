@@ -97,7 +97,10 @@ class Agent:
         self._connection.send(Kind.HELLO, 0, hello(self._node, runtime))
         if os.path.isdir(f"{self._node.state_dir}/jobs"):
             self._loop.later(ADOPT_AFTER, self._adopt)
-        code = self._loop.run(self._connection.pump)
+        try:
+            code = self._loop.run(self._connection.pump)
+        finally:
+            self._operations.close()
         _silence()
         for stream in list(self._services.streams.values()):
             stream.ended = True

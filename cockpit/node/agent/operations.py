@@ -75,6 +75,11 @@ class Operations:
             )
         operation(number, arguments)
 
+    def close(self) -> None:
+        """End what would go on without a controller; takes a second at most."""
+        if self._sensors is not None:
+            self._sensors.close()
+
     @property
     def jobs_probe(self) -> Probe:
         """The scan of this node's jobs."""

@@ -14,6 +14,7 @@ import time
 
 from cockpit.node.agent.streams import OneShot, Services
 from cockpit.node.arguments import Arguments
+from cockpit.node.checks import routes
 from cockpit.node.failures import RequestFailedError
 
 TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
@@ -25,10 +26,6 @@ LONGEST = 60.0
 TIMEOUT = 5.0
 _MOST = 512
 """Strangers that are put up with; the listener closes at the next."""
-_HINT = (
-    "open the firewall between the nodes, or set `addr` of the nodes to a network on which they"
-    " reach each other"
-)
 
 
 class Listeners:
@@ -50,6 +47,7 @@ class Listeners:
                 answer.done({}, error)
                 return
             nonce = os.urandom(16).hex()
+            self._open = {known: one for known, one in self._open.items() if not one.closed}
             listener = _Listener(self._services, server, nonce.encode(), peers)
             self._open[listener.port] = listener
             answer.done({"port": listener.port, "nonce": nonce}, None)
@@ -72,7 +70,7 @@ class _Listener:
         self._nonce = nonce
         self._missing = peers
         self._callers: list[socket.socket] = []
-        self._closed = False
+        self.closed = False
         self._loop.watch(server.fileno(), self._accept)
         self._loop.later(LONGEST, self._expire)
 
@@ -81,7 +79,7 @@ class _Listener:
 
     def close(self) -> bool:
         """Whether it was open."""
-        was_open, self._closed = not self._closed, True
+        was_open, self.closed = not self.closed, True
         for one in (self._server, *self._callers) if was_open else ():
             self._loop.unwatch(one.fileno())
             one.close()
@@ -127,7 +125,7 @@ class _Listener:
             self._loop.unwatch(caller.fileno())
             self._callers.remove(caller)
             caller.close()
-            self._closed = not self._callers
+            self.closed = not self._callers
 
         return gone
 
@@ -162,18 +160,16 @@ def reach(arguments: Arguments) -> dict[str, Any]:
     nonce = arguments.text("nonce").encode()
     timeout = arguments.seconds("limit", TIMEOUT, 0.1)
     begin = time.monotonic()
-    error = ""
+    error = hint = ""
     try:
         with socket.create_connection((addr, port), timeout) as connection:
             connection.sendall(nonce)
             if _heard(connection, len(nonce), begin + timeout) != nonce[::-1]:
-                error = "somebody else answers there"
-    except socket.timeout:
-        error = f"no answer in {timeout:.0f} s"
+                error, hint = "somebody else answers there", routes.FIREWALL
     except (OSError, UnicodeError) as problem:
-        error = getattr(problem, "strerror", None) or str(problem)
+        error, hint = routes.explain(problem, timeout)
     took = round(time.monotonic() - begin, 6)
-    return {"reached": not error, "seconds": took, "error": error, "hint": _HINT if error else ""}
+    return {"reached": not error, "seconds": took, "error": error, "hint": hint}
 
 
 def _heard(connection: socket.socket, size: int, deadline: float) -> bytes:

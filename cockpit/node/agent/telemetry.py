@@ -8,6 +8,7 @@ server stops neither the other figures nor anything else; its last figures are n
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Any
 
@@ -22,6 +23,8 @@ from cockpit.node.sensors.host import FIGURES, Host
 
 DEFAULT_INTERVAL = 1.0
 LEAST_INTERVAL = 0.1
+CLOSING = 1.0
+"""Seconds that a source of GPU figures may take to end what it has started."""
 DEADLINE = 2.0
 """Seconds that a sample waits for its figures; less where the interval is shorter."""
 FIRST_DEADLINE = 4.0
@@ -44,6 +47,13 @@ class Sensors:
         if self._source is None:
             self._source = make_source(self._state_dir)
         return self._source.sample(), self._source.simulated
+
+    def close(self) -> None:
+        """End what the sources have started; a driver that hangs is not waited for."""
+        if self._source is not None:
+            closing = threading.Thread(target=self._source.close, name="closing", daemon=True)
+            closing.start()
+            closing.join(CLOSING)
 
 
 class _Reading:

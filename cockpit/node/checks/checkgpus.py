@@ -70,11 +70,20 @@ def slow(look: Look) -> list[Check]:
     return checks
 
 
-def models(look: Look) -> list[str]:
-    """Names of the real GPUs; "GPU" where one does not tell its own."""
-    if look.sample is None or look.simulated:
-        return []
-    return [str(gpu.get("name") or "GPU") for gpu in look.sample.gpus]
+def versions(look: Look) -> dict[str, Any]:
+    """Driver, model and number: "" and 0 where there is none, None where that is not known."""
+    if look.simulated:
+        return {"driver": "", "gpu": "", "gpus": 0}
+    found = [] if look.sample is None else look.sample.gpus
+    if look.sample is None or (not found and gpus.count_from_driver()):
+        return {"driver": None, "gpu": None, "gpus": None}
+    names = {str(gpu["name"]) for gpu in found if gpu.get("name")}
+    unknown = None if found else ""
+    return {
+        "driver": look.sample.driver or unknown,
+        "gpu": ", ".join(sorted(names)) or unknown,
+        "gpus": len(found),
+    }
 
 
 def numbers(indices: Iterable[int]) -> str:
@@ -94,7 +103,9 @@ def _count(found: list[Gpu], expected: int) -> list[Check]:
     if len(found) < expected:
         message = f"{len(found)} GPUs answer, and there should be {expected}"
         return [check("gpu", "warn", message, "`nvidia-smi` and dmesg there")]
-    return [check("gpu", "ok", f"{len(found)} × {found[0].get('name') or 'GPU'}")]
+    # One that is lost does not tell its name any more.
+    name = next((gpu["name"] for gpu in found if gpu.get("name")), "GPU")
+    return [check("gpu", "ok", f"{len(found)} × {name}")]
 
 
 def _states(found: list[Gpu]) -> list[Check]:
@@ -150,17 +161,23 @@ def _throttling(found: list[Gpu]) -> list[Check]:
 
 
 def _links(found: list[Gpu]) -> list[Check]:
-    """Cards without a bridge have links of which none is active: no fault where all are so."""
-    links = {gpu["index"]: gpu["nvlink"] for gpu in found if gpu.get("nvlink")}
-    if not any(link["active"] for link in links.values()):
+    """GPUs with fewer active links than others of this node.
+
+    Links that a machine does not use, or a card does not have, can look as those that are down;
+    so nothing is a fault that is so on all GPUs.
+    """
+    active = {gpu["index"]: gpu["nvlink"]["active"] for gpu in found if gpu.get("nvlink")}
+    most = max(active.values(), default=0)
+    fewer = {index: count for index, count in active.items() if count < most}
+    if not fewer:
         return []
-    checks = []
-    for index, link in links.items():
-        if link["active"] < link["total"]:
-            message = f"{numbers([index])}: {link['active']} of {link['total']} NVLinks are active"
-            hint = "`nvidia-smi nvlink -s` there; is the fabric manager running?"
-            checks.append(check("nvlink", "warn", message, hint))
-    return checks
+    counts = sorted(set(fewer.values()))
+    each = " each" if len(fewer) > 1 else ""
+    message = (
+        f"{numbers(fewer)}: {' or '.join(map(str, counts))} of {most} NVLinks are active{each}"
+    )
+    hint = "`nvidia-smi nvlink -s` there; is the fabric manager running?"
+    return [check("nvlink", "warn", message, hint)]
 
 
 def _users(found: list[Gpu]) -> list[Check]:

@@ -11,12 +11,14 @@ import subprocess
 from cockpit.node.checks import facts
 from cockpit.node.checks.checks import Check, check
 from cockpit.node.statedir import Node
+from cockpit.node.tether import tethered
 
 OLDEST_PYTHON = (3, 9)
 IMPORT_TIMEOUT = 120.0
 """Seconds for an import of torch; from a cold network file system it takes tens of them."""
 _TORCH_HINT = f"install torch there, or {facts.PYTHON_HINT}"
 _NVRX_HINT = f"install nvidia-resiliency-ext there, or {facts.PYTHON_HINT}"
+_PACKAGES = ("torch", "cuda", "nccl", "nvrx")
 _NCCL = (
     "import torch; v = torch.cuda.nccl.version();"
     " print('\\n' + ('.'.join(map(str, v)) if isinstance(v, tuple) else str(v)))"
@@ -54,12 +56,26 @@ def cuda(found: facts.Python, gpus: int) -> list[Check]:
     return [check("cuda", "warn", message, "install a torch that is built for CUDA")]
 
 
+def versions(found: facts.Python, nccl: str) -> dict[str, str | None]:
+    """What must be equal on all nodes: "" where there is none, None where that is not known."""
+    if found.problem:
+        # One that is there and does not run may have everything.
+        return {"python": None if found.path else "", **dict.fromkeys(_PACKAGES)}
+    return {
+        "python": found.version,
+        "torch": found.torch,
+        "cuda": found.cuda if found.torch else None,
+        "nccl": nccl or None,
+        "nvrx": found.nvrx,
+    }
+
+
 def nccl(found: facts.Python) -> tuple[str, list[Check]]:
     """NCCL's version as torch sees it, by importing torch. Takes seconds."""
     argv = [found.path, "-c", _NCCL]
     try:
         done = subprocess.run(
-            argv,
+            tethered(argv),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd="/",

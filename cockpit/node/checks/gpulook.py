@@ -45,11 +45,13 @@ class _Asking:
 
     def _run(self) -> None:
         source = gpus.make_source(self.state_dir)
-        sample = source.sample()
-        real = 0 if source.simulated else len(sample.gpus)
-        self.answer = Look(sample, source.simulated, _persistent(real))
-        self.answered_at = time.monotonic()
-        source.close()
+        try:
+            sample = source.sample()
+            real = 0 if source.simulated else len(sample.gpus)
+            self.answer = Look(sample, source.simulated, _persistent(real))
+            self.answered_at = time.monotonic()
+        finally:
+            source.close()
 
     @property
     def usable(self) -> bool:

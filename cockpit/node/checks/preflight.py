@@ -65,19 +65,9 @@ def run(node: Node, arguments: Arguments) -> dict[str, Any]:
     if full and python.cuda and not nccl:
         nccl, said = checkpython.nccl(python)
         checks += said
-    return {"checks": checks, "versions": _versions(python, nccl, look)}
-
-
-def _versions(python: facts.Python, nccl: str, look: gpulook.Look) -> dict[str, Any]:
-    models = checkgpus.models(look)
-    return {
-        "python": python.version,
-        "torch": python.torch,
-        "cuda": python.cuda,
-        "nccl": nccl,
-        "nvrx": python.nvrx,
-        "driver": "" if look.sample is None or look.simulated else look.sample.driver,
-        "gpu": ", ".join(sorted(set(models))),
-        "gpus": None if look.sample is None else len(models),
+    versions = {
+        **checkpython.versions(python, nccl),
+        **checkgpus.versions(look),
         "infiniband": checknetwork.infiniband()[0],
     }
+    return {"checks": checks, "versions": versions}

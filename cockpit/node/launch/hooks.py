@@ -153,6 +153,9 @@ def _watch_close(agent: Any, hooks: Hooks) -> None:
     def close(death_sig: Any = None, timeout: float = 30) -> Any:
         with guard("look at ranks"):
             recorder.close_begins(agent)
+        with guard("restarts end"):
+            if restarts is not None:
+                restarts.generation_ends()
         asked = restarts.grace if restarts is not None else None
         limits = [limit for limit in (timeout, option, asked) if limit is not None]
         return original(death_sig, min(limits))

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from cockpit.node.journal import Journal
+from cockpit.node.journal import RESERVE, Journal
 from cockpit.node.launch import hooks, torchargs
 from cockpit.node.launch.flavour import Torchrun
 from cockpit.node.launch.recorder import Recorder, process
@@ -29,7 +29,7 @@ def main(arguments: list[str], flavour: Torchrun | None = None) -> None:
     if not os.path.isdir(attempt_dir):
         _say(f"{layout.ATTEMPT_DIR_ENV} does not name the attempt's folder: {attempt_dir!r}")
         raise SystemExit(1)
-    journal = Journal(os.path.join(attempt_dir, layout.LAUNCHER_EVENTS))
+    journal = Journal(os.path.join(attempt_dir, layout.LAUNCHER_EVENTS), RESERVE)
     code = 1
     try:
         _run(flavour or Torchrun(), arguments, attempt_dir, journal)

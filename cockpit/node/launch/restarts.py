@@ -9,15 +9,14 @@ cannot, has torch's own restart path run. It waits for nothing and ends no proce
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cockpit.node.journal import Journal
+from cockpit.node.launch.board import Board, say
 from cockpit.node.launch.recorder import Recorder, rendezvous_round
-from cockpit.node.launch.requests import RESTART, STOP, Inbox, Request, decode
+from cockpit.node.launch.requests import RESTART, STOP, Inbox, Request
 
 LOOK = 0.1
 """Seconds between two looks at the store while nothing is asked."""
@@ -36,67 +35,25 @@ class NoRestartsLeft(RuntimeError):
     """A restart that counts against max_restarts was asked for, and there are none left."""
 
 
-class Board:
-    """What the launcher processes of one generation tell each other, in a key-value store.
+class Agreement:
+    """How the nodes of one generation come to act on one request at the same time.
 
-    A store that is lost is no error: nobody can be told anything then, and nobody is waited for.
+    `refuse` is told, once, of a request that cannot be obeyed, and why.
     """
 
-    def __init__(self, store: Any, prefix: str, size: int) -> None:
-        self._store = store if size > 1 else None
-        self._prefix = prefix
-        self._size = size
-
-    def publish(self, request: Request) -> Request:
-        """The one request of this generation: `request`, or what another node had asked first."""
-        mine = json.dumps(request._asdict())
-        stored = self._ask(lambda store: store.compare_set(f"{self._prefix}/request", "", mine))
-        return (decode(stored) if isinstance(stored, bytes) else None) or request
-
-    def published(self) -> Request | None:
-        key = f"{self._prefix}/request"
-        stored = self._ask(lambda store: store.get(key) if store.check([key]) else None)
-        return decode(stored) if isinstance(stored, bytes) else None
-
-    def arm(self) -> None:
-        self._add("armed", 1)
-
-    def all_armed(self) -> bool:
-        return self._add("armed", 0, unknown=self._size) >= self._size
-
-    def finish(self) -> None:
-        """The ranks of this node have finished well: it will not come to another generation."""
-        self._add("finished", 1)
-
-    def finished(self) -> int:
-        """Number of nodes whose ranks have finished well."""
-        return self._add("finished", 0)
-
-    def _add(self, key: str, amount: int, unknown: int = 0) -> int:
-        count = self._ask(lambda store: store.add(f"{self._prefix}/{key}", amount))
-        return unknown if count is None else int(count)
-
-    def _ask(self, question: Callable[[Any], Any]) -> Any:
-        if self._store is None:
-            return None
-        try:
-            return question(self._store)
-        except (RuntimeError, OSError) as error:
-            self._store = None
-            say(f"the rendezvous store does not answer ({type(error).__name__})")
-            return None
-
-
-class Agreement:
-    """How the nodes of one generation come to act on one request at the same time."""
-
-    def __init__(self, board: Board, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        clock: Callable[[], float],
+        refuse: Callable[[Request, str], None],
+    ) -> None:
         self.board = board
         self.request: Request | None = None
         self._clock = clock
+        self._refuse = refuse
         self._looked = clock()
         self._armed_at = 0.0
-        self._refused = ""
+        self._refused: set[str] = set()
 
     def agree(self, asked: Request | None, *, at_once: bool = False) -> Request | None:
         """The request that all nodes obey, once it is known; `asked` was found on this one.
@@ -104,10 +61,10 @@ class Agreement:
         The store is looked at every LOOK seconds, or `at_once`.
         """
         if asked is not None:
-            found = self._check(asked) and self._check(self.board.publish(asked))
+            found = self._publish(asked) if self._can_be(asked) else None
         elif at_once or self._clock() - self._looked >= LOOK:
             self._looked = self._clock()
-            found = self._check(self.board.published())
+            found = self._valid(self.board.published())
         else:
             return None
         if found:
@@ -121,22 +78,35 @@ class Agreement:
             return True
         if self._clock() - self._armed_at < PATIENCE:
             return False
-        self.request = self._check(self.request)
+        self.request = self._valid(self.request)
         return self.request is not None
 
-    def _check(self, request: Request | None) -> Request | None:
-        """None, too, for a restart that cannot be: nodes that have finished will not take part."""
-        if request is None or request.id == self._refused:
-            return None
+    def _publish(self, asked: Request) -> Request | None:
+        """`asked`, or what another node had asked first; None when `asked` has become void."""
+        while True:
+            first = self.board.publish(asked)
+            found = self._valid(first)
+            if found is not None or first.id == asked.id:
+                return found
+
+    def _valid(self, published: Request | None) -> Request | None:
+        """None for one that cannot be; the board has room for another one then."""
+        if published is None or self._can_be(published):
+            return published
+        self.board.turn_page()
+        return None
+
+    def _can_be(self, request: Request) -> bool:
+        """Nodes that have finished will not take part in a restart."""
+        if request.id in self._refused:
+            return False
         count = self.board.finished() if request.do == RESTART else 0
         if not count:
-            return request
-        self._refused = request.id
-        say(
-            f"not restarted ({request.reason or request.by}): the ranks of {count} other"
-            " nodes have finished and would be missed"
-        )
-        return None
+            return True
+        self._refused.add(request.id)
+        who = "another node has" if count == 1 else f"{count} other nodes have"
+        self._refuse(request, f"{who} finished and would be missed")
+        return False
 
 
 class Verdict(NamedTuple):
@@ -179,11 +149,17 @@ class Restarts:
             # A change of membership came first, which costs nothing by itself.
             self._raise_budget(agent, group, -1)
         self._raised_to = None
+        self.generation_ends()
         store = getattr(agent, "_store", None)
         number = rendezvous_round(agent)
         prefix = f"cockpit/{self._recorder.generation if number is None else number}"
         board = Board(store, prefix, group.group_world_size if store is not None else 1)
-        self._agreement = Agreement(board, self._clock)
+        self._agreement = Agreement(board, self._clock, self._refuse)
+
+    def generation_ends(self) -> None:
+        """To be called before the ranks are ended, and so before others are started."""
+        if self._agreement is not None:
+            self._agreement.board.close()
 
     def answer(self, agent: Any, group: Any, result: Any) -> Verdict | None:
         """What is asked and due, given torch's newest `result`. None: torch goes its way."""
@@ -249,6 +225,16 @@ class Restarts:
         # by the others, who have been promised a restart.
         return state == _SUCCEEDED
 
+    def _refuse(self, request: Request, reason: str) -> None:
+        say(f"the ranks are not restarted ({request.reason or request.by}): {reason}")
+        self._journal.write(
+            "restart_refused",
+            generation=self._recorder.generation,
+            id=request.id,
+            by=request.by,
+            reason=reason,
+        )
+
     def _disarm(self, agent: Any, group: Any) -> None:
         if self._raised_to is not None:
             self._raise_budget(agent, group, -1)
@@ -258,8 +244,3 @@ class Restarts:
     def _raise_budget(agent: Any, group: Any, by: int) -> None:
         group.spec.max_restarts += by
         agent._remaining_restarts += by
-
-
-def say(message: str) -> None:
-    sys.stderr.write(f"cockpit: {message}\n")
-    sys.stderr.flush()

@@ -9,6 +9,7 @@ loader, untouched, so that reload, inspect, pickle and pkgutil see nothing of ou
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,21 +40,35 @@ def call(after: dict[str, Then]) -> None:
 class _Finder:
     def __init__(self, after: dict[str, Then]) -> None:
         self._after = after
+        self._asking: set[tuple[int, str]] = set()
+        """(thread, module) that the other finders are being asked for."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in self._after:
+        asked = (get_ident(), name)
+        # A finder of the user's may ask all others too; each would ask the other for ever.
+        if name not in self._after or asked in self._asking:
             return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = None
-            if finder is not self and find is not None:
-                spec = find(name, path, target)
-            if spec is not None:
-                self._borrow(name, spec.loader)
-                return spec
+        self._asking.add(asked)
+        try:
+            for finder in sys.meta_path:
+                find = getattr(finder, "find_spec", None)
+                spec: ModuleSpec | None = None
+                if finder is not self and find is not None:
+                    spec = find(name, path, target)
+                if spec is not None:
+                    self._borrow(name, spec.loader)
+                    return spec
+        except Exception:  # noqa: BLE001 - whoever raised is asked again, by the import itself
+            self._leave()
+        finally:
+            self._asking.discard(asked)
         return None
+
+    def _leave(self) -> None:
+        # A new list: somebody may be walking along the old one, and must not skip a finder.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
     def _borrow(self, name: str, loader: Any) -> None:
         """Have `loader` tell when it has executed the module called `name`."""
@@ -75,7 +90,6 @@ class _Finder:
     def _executed(self, module: ModuleType) -> None:
         then = self._after.pop(module.__name__, None)
         if not self._after:
-            # A new list: somebody may be walking along the old one, and must not skip a finder.
-            sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+            self._leave()
         if then is not None:
             then(module)

@@ -141,5 +141,7 @@ def _number(variable: str) -> int:
 
 
 def _say(line: str) -> None:
-    if sys.stderr is not None:
+    try:
         sys.stderr.write(f"cockpit: {line}\n")
+    except Exception:  # noqa: BLE001 - None, closed or broken: then nobody is told
+        return

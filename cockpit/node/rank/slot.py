@@ -29,7 +29,7 @@ USER = 2
 OWN = 4
 """Flag: the time that a rank did not wait for others is told."""
 ENDED = 8
-"""Flag: the script came to its end; nothing beats any more."""
+"""Flag: the script and its threads came to their end; nothing beats any more."""
 
 MAX_METRICS = 64
 MAX_NAME = 40
@@ -211,10 +211,13 @@ class Slot:
 
     def _complain(self, about: str, text: str) -> None:
         """Once for each `about`: a metric, or a limit."""
-        if about not in self._complaints:
-            self._complaints.add(about)
-            if sys.stderr is not None:
-                sys.stderr.write(f"cockpit.heartbeat leaves it out: {text}\n")
+        if about in self._complaints:
+            return
+        self._complaints.add(about)
+        try:
+            sys.stderr.write(f"cockpit.heartbeat leaves it out: {text}\n")
+        except Exception:  # noqa: BLE001 - closed, broken, or the user's own: then nobody is told
+            return
 
 
 class Beat:

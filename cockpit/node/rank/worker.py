@@ -33,7 +33,7 @@ MAX_TEXT = 64 * 1024
 """Characters of an exception's text, and of its traceback, that are kept in the error file."""
 
 ENDED = 8
-"""Flag of `slot`: the script came to its end."""
+"""Flag of `slot`: the script and its threads came to their end."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -56,12 +56,23 @@ def main() -> None:
         # A child that the script forked unwinds through here as well; it is not the rank.
         if os.getpid() == rank:
             leave_record(error)
-        if slot is not None and isinstance(error, SystemExit) and exit_status(error.code) == 0:
-            slot.add_flags(ENDED)
+        if isinstance(error, SystemExit) and exit_status(error.code) == 0:
+            end(slot)
         hide_own_frames(error)
         raise
+    end(slot)
+
+
+def end(slot: Any) -> None:
+    """Mark the rank as ended, once the threads that its script left running are done as well.
+
+    The interpreter waits for them and calls what `atexit` knows then, the newest first: ours comes
+    before whatever the script has registered, which may take its time to tidy up.
+    """
     if slot is not None:
-        slot.add_flags(ENDED)
+        import atexit
+
+        atexit.register(slot.add_flags, ENDED)
 
 
 def die_with_launcher() -> None:
@@ -302,8 +313,10 @@ def write(path: str, record: dict[str, Any]) -> None:
 
 def say(line: str) -> None:
     """To the rank's log, where there is one."""
-    if sys.stderr is not None:
+    try:
         sys.stderr.write(line + "\n")
+    except Exception:  # noqa: BLE001 - None, closed or broken: then nobody is told
+        return
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cockpit.node.sensors.gpusample import Json
+from cockpit.node.tether import tethered
 
 TIMEOUT = 20.0
 _UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -37,7 +38,7 @@ def read(argv: list[str]) -> dict[int, Json]:
     name = argv[0].rpartition("/")[2]
     try:
         done = subprocess.run(
-            argv,
+            tethered(argv),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT,

@@ -1,8 +1,8 @@
 """GPU figures from two long-lived `nvidia-smi`, for a node whose NVML cannot be loaded.
 
 Used by `gpus`. One prints a line per GPU each second, the other a line per process every five,
-until their reader is gone; nothing is started per sample. Fields that the tool's version does not
-know are left out and it is started again.
+until the source is closed or this process is gone; nothing is started per sample. Fields that the
+tool's version does not know are left out and it is started again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Optional
 
 from cockpit.node.sensors.gpusample import GpuSample, Json, blank, failed, throttle_words
 from cockpit.node.sensors.gpuusers import GpuUsers
+from cockpit.node.tether import tethered
 
 PERIOD = 1.0
 PROCESS_PERIOD = 5.0
@@ -107,7 +108,7 @@ class _Query:
         refused = ""
         try:
             process = subprocess.Popen(
-                [self._tool, query, *loop],
+                tethered([self._tool, query, *loop]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -19,4 +19,9 @@ def leave(attempt: str, request: Request) -> None:
     folder = os.path.join(attempt, layout.REQUESTS)
     durable.make_folder(folder)
     document = durable.to_json(request._asdict())
-    durable.write(os.path.join(folder, f"{request.id}.json"), document)
+    durable.write(path(attempt, request.id), document)
+
+
+def path(attempt: str, request_id: str) -> str:
+    """Where the request lies."""
+    return os.path.join(attempt, layout.REQUESTS, f"{request_id}.json")

@@ -176,7 +176,8 @@ class RankBeats:
             "interval": _rounded(_median(self._steps)),
             "own": _rounded(_median(self._own)),
             "metrics": {
-                name: value if math.isfinite(value) else None
+                # JSON has no word for NaN and infinity.
+                name: value if math.isfinite(value) else str(value)
                 for name, value in {**metrics, **(beat.metrics if beat is not None else {})}.items()
             },
             "note": (beat.note if beat is not None else "") or note,

@@ -39,6 +39,8 @@ class PastStall:
     """Local rank -> seconds that it might have been silent."""
     acted: bool = False
     """Whether its restart has been asked for."""
+    asked_at: float = 0.0
+    """When it was, in monotonic seconds."""
     stacks: bool = False
     """Whether stacks were kept."""
 
@@ -107,14 +109,21 @@ def _past_stall(state: Past, kind: str, event: Event) -> Past:
         limits = {rank["local_rank"]: rank["limit"] for rank in event["ranks"]}
         if stall is not None and stall.generation == event["generation"]:
             limits = {**stall.limits, **limits}
+        known = stall if stall is not None and stall.generation == event["generation"] else None
         stall = PastStall(
-            event["generation"], event["action"], event["message"], event["mono"], limits
+            event["generation"],
+            event["action"],
+            event["message"],
+            event["mono"],
+            limits,
+            acted=known is not None and known.acted,
+            asked_at=known.asked_at if known is not None else 0.0,
         )
         return dataclasses.replace(state, stall=stall, stalls=state.stalls + 1)
     if kind == "restart" and event["by"] == ON_STALL:
         state = dataclasses.replace(state, stall_restarts=state.stall_restarts + 1)
         if stall is not None:
-            stall = dataclasses.replace(stall, acted=True)
+            stall = dataclasses.replace(stall, acted=True, asked_at=event["mono"])
     elif kind == "stacks" and stall is not None and event["generation"] == stall.generation:
         stall = dataclasses.replace(stall, stacks=True)
     elif kind == "recovered":

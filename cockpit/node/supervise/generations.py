@@ -39,6 +39,25 @@ class Generation:
     ranks: tuple[RankProcess, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """The launcher process did not restart the ranks. `at`: monotonic seconds."""
+
+    generation: int
+    reason: str
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TimedOut:
+    """A rank monitor of ft_launcher gave up on its rank, and ends it."""
+
+    rank: int
+    local_rank: int
+    pid: int
+    message: str
+
+
 class LauncherTail:
     """Follows the launcher process's journal at `path`."""
 
@@ -53,6 +72,11 @@ class LauncherTail:
         """Whether its end has begun."""
         self.restarts = 0
         """Restarts after stalls that took place, whichever node asked for them."""
+        self.refusal: Refusal | None = None
+        """The newest one."""
+        self.timeouts: list[TimedOut] = []
+        """Of the newest generation."""
+        self._announced = -1
         self.monitored = True
         """False once torch was found to lack what restarts of the ranks need."""
 
@@ -90,12 +114,32 @@ class LauncherTail:
                 int(event["generation"]), tuple(_rank(rank) for rank in event["ranks"])
             )
             self.over = False
+            self.timeouts = []
+        elif kind == "ft_timeout":
+            number = self.generation.number if self.generation is not None else -1
+            if int(event["generation"]) == number:
+                self.timeouts.append(
+                    TimedOut(
+                        int(event["rank"]),
+                        int(event["local_rank"]),
+                        int(event["pid"]),
+                        str(event["message"]),
+                    )
+                )
         elif kind in ("stopping", "launcher_exc", "launcher_exit", "rendezvous_begin"):
             self.over = True
         elif kind == "group":
             self.over = self.over or event["state"] != _HEALTHY
         elif kind == "restarting":
-            self.restarts += event["by"] == ON_STALL
+            if event["by"] == ON_STALL:
+                self.restarts += 1
+                self._announced = int(event["generation"])
+        elif kind == "restart_refused":
+            refusal = Refusal(int(event["generation"]), str(event["reason"]), float(event["mono"]))
+            if self._announced == refusal.generation:
+                self.restarts -= 1
+                self._announced = -1
+            self.refusal = refusal
         elif kind == "hook_missing" and str(event["name"]).endswith(_MONITOR):
             self.monitored = False
 

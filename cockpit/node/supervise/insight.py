@@ -8,6 +8,8 @@ the journal and costs insight only, never the attempt.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from cockpit.node import journal
 from cockpit.node.launch.requests import RESTART, Request
@@ -34,6 +36,8 @@ DIGEST_AT_LEAST = 5.0
 XID_INTERVAL = 1.0
 MOST_XIDS = 100
 """Of a GPU that reports thousands, the first ones say it all."""
+
+_T = TypeVar("_T")
 
 COMMAND = "command"
 """The kind of job that has no ranks."""
@@ -73,11 +77,21 @@ class Insight:
         self._xids_due = 0.0
         self._xids_told = 0
         self._written = 0.0
+        self._given_up = past.stall.generation if past.stall is not None else -1
+        """The newest generation on which rank monitors gave up."""
         self._shown: tuple[object, ...] = ()
         self._stages: tuple[str, ...] = ()
 
     def prepare(self) -> str:
         """To be called before the start: the folder in which ranks are to beat, "" for none."""
+        self._guarded(self._prepare)
+        return self._slots
+
+    def resume(self) -> None:
+        """To be called instead by a supervisor that takes over."""
+        self._guarded(self._resume)
+
+    def _prepare(self) -> None:
         if self._watch.instrument and self._kind != COMMAND:
             try:
                 self._slots = slots.make(self._place)
@@ -87,10 +101,8 @@ class Insight:
                 )
                 self.complain(self._blind)
         self._begin()
-        return self._slots
 
-    def resume(self) -> None:
-        """To be called instead by a supervisor that takes over."""
+    def _resume(self) -> None:
         self._slots = slots.find(self._place)
         self._begin()
 
@@ -112,11 +124,7 @@ class Insight:
         if now < self._due:
             return None
         self._due = now + SAMPLE
-        try:
-            return self._look(now, judge)
-        except Exception as error:  # noqa: BLE001 - training goes on whatever is wrong with this
-            self.complain(f"watching the ranks failed: {type(error).__name__}: {error}")
-            return None
+        return self._guarded(lambda: self._look(now, judge))
 
     def restart(self, command: Command) -> None:
         """Pass on an operator's wish that the ranks be restarted, or say why not."""
@@ -159,20 +167,29 @@ class Insight:
 
     def finish(self) -> None:
         """Tell what there is left to tell, and leave nothing behind. The ranks are gone."""
-        try:
-            self._feed.finish()
-            self._follow_launcher()
-            self._end_generation(time.monotonic(), final=True)
-        except Exception as error:  # noqa: BLE001 - the end of an attempt waits for nothing of this
-            self.complain(f"watching the ranks failed: {type(error).__name__}: {error}")
+        self._guarded(self._finish)
         self._digests.close()
         self._tail.close()
         slots.remove(self._slots or slots.find(self._place))
+
+    def _finish(self) -> None:
+        self._feed.finish()
+        self._follow_launcher()
+        self._end_generation(time.monotonic(), final=True)
+
+    def _guarded(self, work: Callable[[], _T | None]) -> _T | None:
+        """What `work` returns, or None. Training goes on whatever is wrong in here."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - told once; see above
+            self.complain(f"watching the ranks failed: {type(error).__name__}: {error}")
+            return None
 
     def _look(self, now: float, judge: bool) -> Verdict | None:
         self._follow_launcher()
         self._feed.tick(now)
         self._look_for_xids(now)
+        self._look_for_timeouts()
         if self._beats is not None:
             self._beats.sample(now)
             if self._tail.over and self._kind != COMMAND:
@@ -238,6 +255,13 @@ class Insight:
             return
         self._stages, self._shown, self._written = stages, shown, now
         self._digests.write(beats.number, ranks, now)
+
+    def _look_for_timeouts(self) -> None:
+        """A stall that ft_launcher's rank monitors found is one, whatever limit it broke."""
+        generation, timeouts = self._tail.generation, self._tail.timeouts
+        if generation is not None and timeouts and self._given_up != generation.number:
+            self._given_up = generation.number
+            self._response.given_up(generation.number, timeouts)
 
     def _look_for_xids(self, now: float) -> None:
         if self._xids is None or now < self._xids_due:

@@ -24,6 +24,7 @@ from cockpit.node.supervise.ending import Ending
 from cockpit.node.supervise.folding import UNKNOWN_EXIT, Exit, Past
 from cockpit.node.supervise.insight import Insight
 from cockpit.node.supervise.logindex import LogIndexer
+from cockpit.node.supervise.room import Room
 from cockpit.node.supervise.watching import Bell, Child, Found, Launcher
 from cockpit.protocol import layout, records
 from cockpit.protocol.records import AttemptRecord, JobRecord, ProcessId
@@ -69,6 +70,7 @@ class Keeper:
         self._inbox = commands.Inbox(place.path, self._past.commands)
         self._queue: collections.deque[Command] = collections.deque()
         self._complain = insight.complain
+        self._room = Room(place.path, self._tell_no_room)
         self._indexer = LogIndexer(
             place.path, log_limit, self._past.gaps, self._tell_gap, self._complain
         )
@@ -146,8 +148,14 @@ class Keeper:
         if launch.cleared:
             names = ", ".join(launch.cleared)
             self._complain(f"taken out of the environment, as torchrun would obey it: {names}")
-        if launch.finished_flag and os.path.lexists(launch.finished_flag):
-            self._complain(f"the finished flag is there before the start: {launch.finished_flag}")
+        flag = launch.finished_flag
+        if flag and os.path.lexists(flag):
+            self._complain(f"the finished flag is there before the start: {flag}")
+        if flag:
+            try:
+                os.makedirs(os.path.dirname(flag), exist_ok=True)
+            except OSError as error:
+                self._complain(f"no folder for the finished flag {flag}: {error.strerror}")
 
     def _launch(self, launch: launching.Launch, umask: int) -> None:
         argv = [os.fsdecode(item) for item in launch.argv]
@@ -215,10 +223,18 @@ class Keeper:
             launcher_events = journal.read(self._place.file(layout.LAUNCHER_EVENTS))
             outcome, message = folding.judge(ended, launcher_events, self._evidence(ended))
             if outcome != "succeeded":
-                message = self._ending.failure or message
-        if self._flag and os.path.exists(self._flag):
+                message = self._with_room(self._ending.failure or message)
+        if self._flag and self._is_flagged():
             self._events.write("finished_flag", path=self._flag)
         self._end(outcome, message, ended, swept)
+
+    def _is_flagged(self) -> bool:
+        """Whether the flag was set in this attempt: one from before says nothing about it."""
+        try:
+            began = os.stat(self._place.file(layout.PLAN)).st_mtime
+            return os.stat(self._flag).st_mtime >= began
+        except OSError:
+            return False
 
     def _watch(self, launcher: Launcher) -> None:
         while True:
@@ -236,6 +252,7 @@ class Keeper:
         self._bell.reap()
         now = time.monotonic()
         self._indexer.tick(now)
+        self._room.tick(now, self._events.full)
         judge = launcher is not None and not self._ending.begun
         verdict = self._insight.tick(now, judge)
         if verdict is not None:
@@ -283,6 +300,7 @@ class Keeper:
         if ended is None:
             return
         self._exit = ended
+        self._room.look(self._events.full)
         oom = bool(self._evidence(ended)) and not by_sweep
         self._events.write("launcher_exited", code=ended.code, signal=ended.signal, oom=oom)
 
@@ -327,6 +345,17 @@ class Keeper:
             return os.stat(os.path.join(self._place.path, layout.LAUNCHER_EVENTS)).st_size
         except OSError:
             return 0
+
+    def _tell_no_room(self) -> None:
+        message = f"{self._no_room()}: logs, journals and checkpoints there are cut off"
+        self._events.write("note", level="warn", message=message, about="no_space")
+
+    def _no_room(self) -> str:
+        return f"no space left on the file system of {self._place.state_dir}"
+
+    def _with_room(self, message: str) -> str:
+        """`message` of a failure, with what may be the reason of it."""
+        return f"{message}; {self._no_room()}" if self._room.gone else message
 
     def _tell_gap(self, path: str, start: int, end: int) -> None:
         self._events.write("log_gap", path=path, start=start, end=end)

@@ -29,6 +29,8 @@ BOOT = (
 
 HANG = 10.0
 """Seconds without a sign of life, while there is something to read, after which it hangs."""
+MOST_UNSENT = 1 << 20
+"""Bytes of orders that a search may leave untaken."""
 STARTS = 4
 LAST_WORDS = 1.0
 """Seconds that the end waits for what was written last."""
@@ -54,6 +56,7 @@ class MetricFeed:
         self._starts = 0
         self._order: dict[str, Any] | None = None
         self._rest = b""
+        self._unsent = b""
         self._read = 0
         self._heard = 0.0
         self._ticked = 0.0
@@ -67,7 +70,7 @@ class MetricFeed:
         self.values = {}
         self._read = 0
         if self._child is not None:
-            self._send(self._order)
+            self._give(self._order)
         elif self._patterns and self._starts < STARTS:
             self._start()
 
@@ -77,6 +80,7 @@ class MetricFeed:
         self._ticked = now
         if self._child is None:
             return
+        self._send()
         if not self._listen():
             self._end_child()
             if self._starts < STARTS:
@@ -86,18 +90,14 @@ class MetricFeed:
         elif paused:
             self._heard = now
         elif now - self._heard > HANG and self._is_behind():
-            self._starts = STARTS
-            self._end_child()
-            self._complain(
-                f"metrics from logs: a regular expression did not come to an end within {HANG:g} s;"
-                " logs are not searched any more"
-            )
+            self._give_up(f"a regular expression did not come to an end within {HANG:g} s")
 
     def finish(self) -> None:
         """Take what was written last, and end the search."""
         child = self._child
         if child is None or child.stdin is None or child.stdout is None:
             return
+        self._send()
         with contextlib.suppress(OSError):
             child.stdin.close()
         deadline = time.monotonic() + LAST_WORDS
@@ -121,22 +121,36 @@ class MetricFeed:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                bufsize=0,
             )
         except OSError as error:
             self._complain(f"metrics from logs: the search cannot be started: {error}")
             return
-        assert self._child.stdout is not None
-        os.set_blocking(self._child.stdout.fileno(), False)
-        self._rest = b""
+        for pipe in (self._child.stdin, self._child.stdout):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+        self._rest = self._unsent = b""
         self._heard = time.monotonic()
-        self._send({"patterns": self._patterns, **(self._order or {})})
+        self._give({"patterns": self._patterns, **(self._order or {})})
 
-    def _send(self, order: dict[str, Any]) -> None:
+    def _give(self, order: dict[str, Any]) -> None:
+        self._unsent += json.dumps(order).encode() + b"\n"
+        self._send()
+        if len(self._unsent) > MOST_UNSENT:
+            self._give_up("the search does not take its orders")
+
+    def _send(self) -> None:
+        """As much as the search takes now; what it does not take is tried again at each tick."""
         assert self._child is not None and self._child.stdin is not None
         # A search that has died is noticed when it is listened to.
         with contextlib.suppress(OSError):
-            self._child.stdin.write(json.dumps(order).encode() + b"\n")
-            self._child.stdin.flush()
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self._child.stdin.fileno(), self._unsent) :]
+
+    def _give_up(self, why: str) -> None:
+        self._starts = STARTS
+        self._end_child()
+        self._complain(f"metrics from logs: {why}; logs are not searched any more")
 
     def _listen(self) -> bool:
         """Read all answers that are there; False at their end."""

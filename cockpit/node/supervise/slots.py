@@ -8,6 +8,7 @@ had, the slots lie in the attempt's folder. Slots themselves are `slot`'s busine
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 
@@ -53,8 +54,8 @@ def remove(folder: str) -> None:
     """Remove the folder and its slots, and what of our own is empty above. Never raises."""
     if not _is_private(folder):
         return
+    _empty(folder)
     with contextlib.suppress(OSError):
-        _empty(folder)
         os.rmdir(folder)
         parent = os.path.dirname(folder)
         if os.path.dirname(parent) == layout.SHARED_MEMORY:
@@ -95,12 +96,21 @@ def _make_empty(folder: str) -> None:
         if not _is_ours(folder):
             raise
         _empty(folder)
+        left = os.listdir(folder)
+        if left:
+            raise OSError(errno.ENOTEMPTY, f"{left[0]} cannot be removed", folder) from None
 
 
 def _empty(folder: str) -> None:
-    with os.scandir(folder) as entries:
+    """Remove what can be removed of all that is in it. Links are removed, never followed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            os.unlink(entry.path)
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    _empty(entry.path)
+                    os.rmdir(entry.path)
+                else:
+                    os.unlink(entry.path)
 
 
 def _check_room(folder: str) -> None:

@@ -13,6 +13,10 @@ from cockpit.node import durable
 from cockpit.node.probing import stacks
 from cockpit.protocol import layout
 
+KEPT_FIRST = 4
+KEPT_NEWEST = 12
+"""Of the files of one attempt, these stay: how it began, and how it is."""
+
 
 class StackKeeper:
     """One taking at a time. `attempt` is the attempt's folder."""
@@ -33,7 +37,10 @@ class StackKeeper:
         if self._thread is None:
             self._path = self._error = ""
             self._thread = threading.Thread(target=self._take, name="stacks", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                self._error = f"taking stacks failed: {error}"
 
     def result(self) -> tuple[str, str] | None:
         """(path below the attempt's folder, "") or ("", why not), once; None until then."""
@@ -47,14 +54,17 @@ class StackKeeper:
             answer = stacks.take(self._attempt)
             folder = os.path.join(self._attempt, layout.STACKS)
             durable.make_folder(folder)
-            path = layout.kept_stacks(_next_number(folder))
+            numbers = _numbers(folder)
+            path = layout.kept_stacks(numbers[-1] + 1 if numbers else 0)
             durable.write(os.path.join(self._attempt, path), durable.to_json(answer))
+            for number in numbers[KEPT_FIRST : 1 - KEPT_NEWEST]:
+                os.unlink(os.path.join(self._attempt, layout.kept_stacks(number)))
         except Exception as error:  # noqa: BLE001 - told in the journal; a stall is judged without
             self._error = f"taking stacks failed: {type(error).__name__}: {error}"
         else:
             self._path = path
 
 
-def _next_number(folder: str) -> int:
+def _numbers(folder: str) -> list[int]:
     names = (name.partition(".")[0] for name in os.listdir(folder) if name.endswith(".json"))
-    return max((int(name) for name in names if name.isdecimal()), default=-1) + 1
+    return sorted(int(name) for name in names if name.isdecimal())

@@ -8,14 +8,15 @@ ranks have none. Acts by requests to the launcher process only; to end the attem
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 
 from cockpit.node import journal
 from cockpit.node.launch.requests import RESTART, STOP, Request
 from cockpit.node.supervise import asking
 from cockpit.node.supervise.claims import Place
-from cockpit.node.supervise.folding import Past
-from cockpit.node.supervise.generations import ON_STALL, LauncherTail
+from cockpit.node.supervise.folding import Past, PastStall
+from cockpit.node.supervise.generations import ON_STALL, LauncherTail, TimedOut
 from cockpit.node.supervise.stackkeeper import StackKeeper
 from cockpit.node.supervise.stalls import Stall
 from cockpit.protocol.records import Watch
@@ -25,7 +26,7 @@ STACKS_PATIENCE = 2.5
 GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for ranks that hang: they have stopped doing their work."""
 OBEY_PATIENCE = 60.0
-"""Seconds after which a restart that did not come is told."""
+"""Seconds that a restart may take to begin; without one the attempt has failed."""
 
 WARN, CANCEL = "warn", "cancel"
 """Values of a stall's `action`, beside requests.RESTART."""
@@ -48,6 +49,11 @@ class _Action:
     reason: str
     number: int
     due: float
+    asked: bool = False
+    """Whether an earlier supervisor has asked for the end of the ranks because of it."""
+
+    def request_id(self, do: str) -> str:
+        return f"stall-{self.generation}-{self.number}" + ("-stop" if do == STOP else "")
 
 
 class StallResponse:
@@ -72,10 +78,22 @@ class StallResponse:
         self._stalls = past.stalls
         self._restarts = past.stall_restarts
         self._action: _Action | None = None
-        self._asked: tuple[int, float] | None = None
-        stall = past.stall
-        if stall is not None and not stall.acted and stall.action != WARN:
-            self._plan(stall.action, stall.generation, stall.message, stall.mono)
+        self._awaited: _Action | None = None
+        """The restart that was asked for and has not begun; `due` is when it is too late."""
+        if past.stall is not None:
+            self._take_over(past.stall)
+
+    def _take_over(self, stall: PastStall) -> None:
+        """What an earlier supervisor asked for may be refused yet, or have been."""
+        if stall.acted:
+            action = self._planned(RESTART, stall.generation, stall.message, stall.asked_at)
+            action.asked = self._was_asked_to_stop(action)
+            self._await(action)
+        elif stall.action != WARN:
+            due = stall.mono + STACKS_PATIENCE
+            action = self._planned(stall.action, stall.generation, stall.message, due)
+            action.asked = self._was_asked_to_stop(action)
+            self._action = action
             if not stall.stacks:
                 self._begin_stacks(stall.generation)
 
@@ -97,36 +115,70 @@ class StallResponse:
         self._stalls += 1
         self._begin_stacks(generation)
         if action != WARN:
-            self._plan(action, generation, message, now)
+            self._action = self._planned(action, generation, message, now + STACKS_PATIENCE)
+
+    def given_up(self, generation: int, ranks: Sequence[TimedOut]) -> None:
+        """ft_launcher's rank monitors gave up on `ranks`; the restart is ft_launcher's business.
+
+        A monitor waits a moment before it ends its rank, so that stacks can be taken.
+        """
+        self._events.write(
+            "stalled",
+            generation=generation,
+            ranks=[
+                {
+                    "rank": rank.rank,
+                    "local_rank": rank.local_rank,
+                    "pid": rank.pid,
+                    "step": None,
+                    "age": 0.0,
+                    "limit": 0.0,
+                    "first": False,
+                }
+                for rank in ranks
+            ],
+            action=RESTART,
+            message="; ".join(f"rank {rank.rank}: {rank.message}" for rank in ranks),
+        )
+        self._stalls += 1
+        self._begin_stacks(generation)
 
     def recovered(self, generation: int) -> None:
         self._events.write("recovered", generation=generation)
-        self._action = None
+        self._action = self._awaited = None
 
     def tick(self, now: float, *, act: bool = True) -> Verdict | None:
         """Do what is due; a verdict when the attempt has to end. Without `act`, only tell."""
         kept = self._stacks.result()
         if kept is not None:
             self._tell_stacks(*kept)
-        self._check_obeyed(now)
+        if act:
+            self._check_obeyed(now)
         action = self._action if act else None
         if action is None or (self._stacks.busy and now < action.due):
+            return None
+        if not (action.asked or self._is_running(action.generation)):
+            self._action = None  # another node was faster, or a rank has failed meanwhile
             return None
         if action.do == RESTART:
             self._restart(action, now)
             return None
         self._action = None
         self._ask(action, STOP)  # ranks on other nodes, which may not notice by themselves
-        return Verdict(f"stalled: {action.reason}", min(action.due, now))
+        return Verdict(f"stalled: {action.reason}", action.due if action.asked else now)
 
     @property
     def _spent(self) -> int:
         """Restarts after stalls: those that this node asked for, or all that took place."""
         return max(self._restarts, self._tail.restarts)
 
-    def _plan(self, do: str, generation: int, reason: str, decided: float) -> None:
-        due = decided + STACKS_PATIENCE
-        self._action = _Action(do, generation, reason, self._stalls, due)
+    def _planned(self, do: str, generation: int, reason: str, due: float) -> _Action:
+        return _Action(do, generation, reason, self._stalls, due)
+
+    def _is_running(self, number: int) -> bool:
+        """Whether the ranks of that generation run, and nobody has begun to end them."""
+        generation = self._tail.generation
+        return generation is not None and generation.number == number and not self._tail.over
 
     def _begin_stacks(self, generation: int) -> None:
         if not self._stacks.busy:
@@ -142,16 +194,12 @@ class StallResponse:
             )
 
     def _restart(self, action: _Action, now: float) -> None:
-        generation = self._tail.generation
-        if generation is None or generation.number != action.generation or self._tail.over:
-            self._action = None  # another node was faster, or a rank has failed meanwhile
-            return
         if not self._ask(action, RESTART):
             action.due = now + _RETRY
             return
         self._action = None
         self._restarts += 1
-        self._asked = (action.generation, now)
+        self._await(dataclasses.replace(action, due=now))
         self._events.write(
             "restart",
             command="",
@@ -162,7 +210,7 @@ class StallResponse:
 
     def _ask(self, action: _Action, do: str) -> bool:
         request = Request(
-            id=f"stall-{action.generation}-{action.number}",
+            id=action.request_id(do),
             do=do,
             generation=action.generation,
             by=ON_STALL,
@@ -177,15 +225,30 @@ class StallResponse:
             return False
         return True
 
+    def _was_asked_to_stop(self, action: _Action) -> bool:
+        return os.path.exists(asking.path(self._place.path, action.request_id(STOP)))
+
+    def _await(self, action: _Action) -> None:
+        """`action` was asked for at its `due`."""
+        self._awaited = dataclasses.replace(action, due=action.due + OBEY_PATIENCE)
+
     def _check_obeyed(self, now: float) -> None:
-        if self._asked is None:
+        """Ranks that hang and are not restarted hang for ever, so their attempt has to end."""
+        awaited = self._awaited
+        if awaited is None:
             return
-        number, at = self._asked
-        generation = self._tail.generation
-        if self._tail.over or generation is None or generation.number != number:
-            self._asked = None
-        elif now - at > OBEY_PATIENCE:
-            self._asked = None
-            self._complain(
-                f"the launcher process has not restarted the ranks within {OBEY_PATIENCE:g} s"
-            )
+        refusal = self._tail.refusal
+        if not (awaited.asked or self._is_running(awaited.generation)):
+            self._awaited = None
+        elif refusal is not None and refusal.generation == awaited.generation:
+            at = max(refusal.at, awaited.due - OBEY_PATIENCE)
+            self._give_up(awaited, refusal.reason, at)
+        elif now > awaited.due:
+            why = f"the launcher process has not done so within {OBEY_PATIENCE:g} s"
+            self._give_up(awaited, why, awaited.due)
+
+    def _give_up(self, awaited: _Action, why: str, at: float) -> None:
+        self._awaited = None
+        self._restarts -= 1
+        reason = f"{awaited.reason}; the ranks are not restarted: {why}"
+        self._action = dataclasses.replace(awaited, do=CANCEL, reason=reason, due=at)

@@ -7,6 +7,9 @@ A rank is silent when its last beat (or its start, before the first) is longer a
 A gap between two looks of more than JUMP means that this machine or its supervisor stood still:
 ranks may have stood still with it, or may first have to reconnect, so from then on each has its
 whole limit again.
+
+Ranks that fall silent and recover again and again are not declared at every turn: after PATIENT
+stalls of a generation, the time until the same ranks are declared again doubles from their limit.
 """
 
 from __future__ import annotations
@@ -19,6 +22,11 @@ JUMP_SECONDS = 5.0
 """A gap between two looks is a jump beyond JUMP_INTERVALS intervals, but never below this."""
 SETTLE = 10.0
 """Seconds after a stall was declared in which ranks that fall silent too belong to it."""
+
+PATIENT = 5
+"""Stalls of a generation that are declared as they come."""
+LONGEST_PAUSE = 3600.0
+"""Seconds at most between two declarations of the same ranks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +97,8 @@ class StallWatch:
         self._jump = max(JUMP_INTERVALS * interval, JUMP_SECONDS)
         self._declared = dict(declared or {})
         self._declared_at = 0.0
+        self._stalls = 0
+        self._last: dict[int, float] = {}
         self._looked: float | None = None
         self._patience = 0.0
 
@@ -100,7 +110,7 @@ class StallWatch:
         silent = [found for rank in ranks if (found := self._silence(now, rank)) is not None]
         if self._declared:
             return self._go_on(now, ranks, silent)
-        if not silent:
+        if all(self._is_known(now, rank) for rank in silent):
             return None
         self._declare(now, silent)
         self._declared_at = now
@@ -120,7 +130,18 @@ class StallWatch:
             if rank.local_rank not in self._declared
         }
         self._declared.update(new)
+        if new:
+            self._stalls += 1
+            self._last.update(dict.fromkeys(new, now))
         return bool(new)
+
+    def _is_known(self, now: float, rank: Silent) -> bool:
+        """Whether this one has been silent too often to be news by now."""
+        if self._stalls < PATIENT or rank.local_rank not in self._last:
+            return False
+        doublings = min(self._stalls - PATIENT + 1, 32)
+        pause = min(rank.limit * 2.0**doublings, LONGEST_PAUSE)
+        return now - self._last[rank.local_rank] < pause
 
     def _go_on(
         self, now: float, ranks: Sequence[Look], silent: Sequence[Silent]

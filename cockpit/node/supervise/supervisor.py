@@ -32,7 +32,6 @@ BOOT = (
 )
 """What `python -c` runs. The runtime's folder is the first argument."""
 
-JOURNAL_RESERVE = 64 * 1024
 _DEFAULT_GRACE = 30.0
 _LOCK_WAIT = 10.0
 
@@ -47,7 +46,7 @@ def main(argv: list[str]) -> None:
     umask = os.umask(0o077)
     bell = Bell()
     linux.become_subreaper()
-    events = journal.Journal(place.file(layout.EVENTS), reserve=JOURNAL_RESERVE)
+    events = journal.Journal(place.file(layout.EVENTS), reserve=journal.RESERVE)
     # Held until this process ends, however it ends.
     lock = claims.Lock(place)
     if document is None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from cockpit.model.restarts import restarts_text
 from cockpit.model.types import Generation, Job, JobNode, JobState, LinkState, Rank, Stage
 from cockpit.text import count_of
 from cockpit.tui.frame import Frame
@@ -150,7 +151,7 @@ def _header(job: Job, now: float) -> tuple[Line, ...]:
         (state_span(job),),
         (Span("--" if seconds is None else span_of_time(seconds)),),
         (Span(f"{count_of(len(job.nodes), 'node')}, {count_of(ranks_of(job), 'rank')}"),),
-        (Span(f"restarts {job.restarts}/{job.max_restarts}", "warn" if job.restarts else ""),),
+        (Span(restarts_text(job) if job.restarts else "no restarts", "warn" * bool(job.restarts)),),
         *((Span(flag, "warn"),) for flag in job.flags),
     ]
     second = [

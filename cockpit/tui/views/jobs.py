@@ -50,7 +50,7 @@ def _row(item: JobItem) -> Row:
     nodes = (
         cell(str(total)) if seen == total or job.state.ended else cell(f"{seen}/{total}", "warn")
     )
-    restarts = f"{job.restarts}/{job.max_restarts}"
+    restarts = str(job.restarts)
     return Row(
         (
             Cell((state_span(job),)),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cockpit.node.agent.telemetry import Sensors
 from cockpit.node.sensors.gpus import NoSource
 from cockpit.node.sensors.host import Host
 from cockpit.protocol import layout
 from tests.node.agent_client import AgentClient
 from tests.node.agent_fixtures import StartAgent
+from tests.node.torchrun_nodes import until
 
 
 def samples(agent: AgentClient, count: int, interval: float = 0.3) -> list[dict[str, Any]]:
@@ -122,3 +126,66 @@ def test_disk_figures_of_a_folder_that_is_gone_are_null(tmp_path: Path) -> None:
 
 def test_no_source_gives_its_reason() -> None:
     assert NoSource("because").sample() == ([], "because", "", "")
+
+
+SILENT_SMI = """#!/bin/sh
+echo "$$" >> "$STARTED"
+exec sleep 600
+"""
+
+
+def nvidia_smi(folder: Path) -> dict[str, str]:
+    """The environment of a node whose nvidia-smi starts, is noted in a file, and says nothing."""
+    folder.mkdir()
+    tool = folder / "nvidia-smi"
+    tool.write_text(SILENT_SMI)
+    tool.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin", "STARTED": str(folder / "started")}
+
+
+def alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("way", ["hung up", "killed", "terminated"])
+def test_no_nvidia_smi_outlives_its_agent(
+    tmp_path: Path, start_agent: StartAgent, way: str
+) -> None:
+    env = nvidia_smi(tmp_path / "bin")
+    agent = start_agent(env=env)
+    stream = agent.request("telemetry", interval=0.3)
+    assert agent.answer(stream) == {}
+    started = Path(env["STARTED"])
+    until(lambda: started.exists() and len(started.read_text().split()) == 2, "both tools")
+    pids = [int(pid) for pid in started.read_text().split()]
+    try:
+        assert all(alive(pid) for pid in pids)
+        if way == "hung up":
+            assert agent.hang_up() == 0
+        else:
+            agent.process.send_signal(signal.SIGKILL if way == "killed" else signal.SIGTERM)
+            agent.process.wait(60)
+        until(lambda: not any(alive(pid) for pid in pids), "the end of both tools", 60)
+    finally:
+        for pid in filter(alive, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_what_is_closed_with_the_agent_is_not_waited_for_when_it_hangs(state_dir: Path) -> None:
+    class Hangs(NoSource):
+        def close(self) -> None:
+            closing.set()
+            go_on.wait(60)
+
+    closing, go_on = threading.Event(), threading.Event()
+    sensors = object.__new__(Sensors)
+    sensors._source = Hangs("because")
+    begin = time.monotonic()
+    sensors.close()
+    assert closing.is_set()
+    assert time.monotonic() - begin < 30
+    go_on.set()

@@ -8,10 +8,15 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cockpit.node.agent.loop import Loop
+from cockpit.node.agent.reach import Listeners
+from cockpit.node.agent.streams import Services
+from cockpit.node.arguments import Arguments
 from cockpit.node.checks import checkdisk, checklimits, checknetwork, checkpython, checks, facts
 from cockpit.node.statedir import Node
 from tests.node.agent_client import AgentClient, Failed
@@ -46,6 +51,17 @@ def test_preflight_says_which_python_is_missing(one_agent: AgentClient) -> None:
     assert "/opt/venv/bin/python" in found["python"]["message"]
     assert "cockpit.toml" in found["python"]["hint"]
     assert "torch" not in found
+
+
+def test_nothing_is_known_of_a_python_that_does_not_run(
+    tmp_path: Path, one_agent: AgentClient
+) -> None:
+    broken = script(tmp_path / "broken", "exit 3")
+    versions = one_agent.call("preflight", python=broken)["versions"]
+    names = ("python", "torch", "cuda", "nccl", "nvrx")
+    assert [versions[name] for name in names] == [None] * 5
+    missing = one_agent.call("preflight", python=str(tmp_path / "none"))["versions"]
+    assert [missing[name] for name in names] == ["", None, None, None, None]
 
 
 def test_preflight_refuses_an_old_python(tmp_path: Path, one_agent: AgentClient) -> None:
@@ -270,8 +286,8 @@ def test_a_peer_is_heard_and_the_port_is_free_as_soon_as_all_have_called(
     for _ in range(2):
         assert agent.call("reach", **call)["reached"] is True
     late = agent.call("reach", **call)
-    assert (late["reached"], late["error"]) == (False, "Connection refused")
-    assert late["hint"]
+    assert (late["reached"], late["error"]) == (False, "nothing listens there")
+    assert "check `addr`" in late["hint"]
     with socket.socket() as again:
         again.bind(("127.0.0.3", place["port"]))
 
@@ -312,3 +328,17 @@ def test_an_address_on_which_a_node_cannot_listen_is_named(one_agent: AgentClien
         one_agent.call("listen", addr="192.0.2.1", peers=1)
     assert failed.value.code == "bad_addr"
     assert "`addr`" in failed.value.hint
+
+
+def test_ports_that_are_closed_are_forgotten_with_the_next_one(tmp_path: Path) -> None:
+    loop = Loop()
+    services = Services(Node("here", str(tmp_path), str(tmp_path)), loop)
+    services.connection = SimpleNamespace(send=lambda *_, **__: None)  # type: ignore[assignment]
+    listeners = Listeners(services)
+    for number in range(3):
+        values = {"op": "listen", "addr": "127.0.0.3", "peers": 1}
+        listeners.listen(number, Arguments("listen", values))
+        loop.run_for(60, lambda: any(not one.closed for one in listeners._open.values()))
+        (listener,) = listeners._open.values()
+        listener._expire()
+    assert listeners.close(listener.port) is False

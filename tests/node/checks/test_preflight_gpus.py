@@ -120,9 +120,11 @@ def test_a_wedged_driver_is_critical_and_asked_once(
     nvml: Nvml, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = start_agent(env=nvml.say("hang"))
-    found = worst(preflight(agent)[0])["gpu"]
+    checks, versions = preflight(agent)
+    found = worst(checks)["gpu"]
     assert found["level"] == "crit"
     assert "has not answered" in found["message"]
+    assert [versions[name] for name in ("driver", "gpu", "gpus")] == [None, None, None]
 
 
 def test_others_and_jobs_are_named() -> None:
@@ -152,6 +154,43 @@ def test_a_gpu_whose_links_are_all_down_among_linked_ones_is_told() -> None:
     assert found["nvlink"]["message"] == "GPU 1: 0 of 18 NVLinks are active"
 
 
+def test_links_are_compared_with_the_other_gpus_and_told_in_one_line() -> None:
+    def linked(*active: int) -> list[dict[str, str]]:
+        links = ({"active": count, "total": 36} for count in active)
+        gpus = [gpu(index, nvlink=link) for index, link in enumerate(links)]
+        found = checkgpus.health(Look(GpuSample(gpus), False), None)
+        return [item for item in found if item["check"] == "nvlink"]
+
+    # Some drivers tell of links that the GPU does not have: they are off on all of them.
+    assert linked(18, 18) == linked(17, 17) == linked(17) == []
+    (told,) = linked(17, 18, 17, 17)
+    assert told["message"] == "GPUs 0, 2-3: 17 of 18 NVLinks are active each"
+
+
+def test_what_is_not_known_of_gpus_is_not_taken_for_absent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(*gpus: dict[str, Any], driver: str = "", simulated: bool = False) -> list[Any]:
+        found = checkgpus.versions(Look(GpuSample(list(gpus), driver=driver), simulated))
+        return [found[name] for name in ("driver", "gpu", "gpus")]
+
+    lost = failed(blank(1), "lost", "GPU is lost")
+    assert told(gpu(0), lost, driver="570.86") == ["570.86", "NVIDIA H100", 2]
+    assert told(lost) == [None, None, 1]
+    assert told(gpu(0), simulated=True) == ["", "", 0]
+    monkeypatch.setattr(checkgpus.gpus, "count_from_driver", lambda: 0)
+    assert told() == ["", "", 0]
+    monkeypatch.setattr(checkgpus.gpus, "count_from_driver", lambda: 8)
+    assert told() == [None, None, None]
+    wedged = checkgpus.versions(Look(None, False))
+    assert set(wedged.values()) == {None}
+    found = judged(lost, gpu(0))
+    assert "lost" in found["gpu"]["message"]
+    monkeypatch.setattr(checkgpus.gpus, "count_from_driver", lambda: 2)
+    counts = checkgpus.health(Look(GpuSample([lost, gpu(0)]), False), None)
+    assert counts[0]["message"] == "2 × NVIDIA H100"
+
+
 def test_what_cannot_be_read_is_not_taken_for_well() -> None:
     nothing = {"ecc_uncorrected": None, "remapped_rows": None, "recovery_action": None,
                "throttle": None}  # fmt: skip
@@ -177,7 +216,7 @@ def test_simulated_gpus_are_not_examined() -> None:
     look = Look(GpuSample([failed(gpu(0), "lost", "")]), True)
     assert [item["level"] for item in checkgpus.health(look, 4)] == ["ok"]
     assert checkgpus.slow(look) == []
-    assert (look.real, checkgpus.models(look)) == (0, [])
+    assert look.real == 0
 
 
 def test_fatal_xids_of_the_kernel_log_are_told_once_with_their_newest_time(

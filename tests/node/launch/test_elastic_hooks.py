@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import threading
 import types
 from typing import Any
 
@@ -235,6 +236,29 @@ def test_ranks_are_waited_for_as_long_as_shutdown_timeout_says(
     agent._pcontext.close()
     agent._pcontext.close("SIGTERM", 2)
     assert agent._pcontext.closed_with == [expected, 2]
+
+
+def test_no_thread_of_ours_is_left_when_torch_ends_ranks(bench: Bench) -> None:
+    class Store:
+        def add(self, key: str, amount: int) -> int:
+            return amount
+
+    def threads() -> int:
+        return sum(thread.name == "store" for thread in threading.enumerate())
+
+    bench.install()
+    agent = bench.agent_class()
+    agent._store = Store()
+    group = types.SimpleNamespace(**{**vars(GROUP), "group_world_size": 2})
+    before = threads()
+    agent._start_workers(group)
+    assert threads() == before, "ranks are not started beside it"
+    agent.states = ["SUCCEEDED"]
+    agent._monitor_workers(group)
+    assert threads() == before + 1
+    agent._pcontext.close()
+    assert threads() == before
+    assert not bench.events("hook_error")
 
 
 def test_without_torchs_results_requests_stay_unanswered_and_all_else_works(

@@ -109,9 +109,12 @@ class Agent:
         generation = fields.pop("generation", None)
         asking.leave(str(self.folder), Request(name, do, generation, "ada", "because", **fields))
 
-    def restarting(self) -> list[dict[str, Any]]:
+    def events(self, kind: str) -> list[dict[str, Any]]:
         every = journal.read(str(self.folder / "launcher.jsonl"))
-        return [event for event in every if event["kind"] == "restarting"]
+        return [event for event in every if event["kind"] == kind]
+
+    def restarting(self) -> list[dict[str, Any]]:
+        return self.events("restarting")
 
     @property
     def budget(self) -> tuple[int, int]:
@@ -314,7 +317,10 @@ def test_ranks_are_not_restarted_while_those_of_another_node_have_finished(
         assert second.poll() == "HEALTHY"
     assert second.budget == (0, 0)
     assert not second.restarting()
-    assert capsys.readouterr().err.count("have finished") == 1
+    assert capsys.readouterr().err.count("has finished") == 1
+    (refused,) = second.events("restart_refused")
+    assert (refused["generation"], refused["id"], refused["by"]) == (0, "x", "ada")
+    assert refused["reason"] == "another node has finished and would be missed"
     second.ask(STOP, "stop")
     world.now += 2
     second.poll()
@@ -334,6 +340,33 @@ def test_a_node_that_finishes_without_having_heard_of_it_makes_the_restart_void(
     world.now += PATIENCE
     assert second.poll() == "HEALTHY"
     assert second.budget == (0, 0)
+    (refused,) = second.events("restart_refused")
+    assert refused["id"] == "x"
+
+
+def test_after_a_restart_that_came_to_nothing_all_nodes_that_are_left_can_be_stopped(
+    tmp_path: pathlib.Path,
+) -> None:
+    world = World(tmp_path, size=3)
+    first, second, third = world.agents
+    second.ask()
+    second.poll()
+    assert first.poll("SUCCEEDED") == "SUCCEEDED"
+    world.now += A_MOMENT
+    third.poll()
+    assert [len(agent.events("restart_refused")) for agent in world.agents] == [0, 0, 1]
+    third.ask(STOP, "stop")
+    world.now += 2
+    assert third.poll() == "HEALTHY"
+    world.now += PATIENCE
+    assert second.poll() == "HEALTHY"
+    assert len(second.events("restart_refused")) == 1
+    world.now += A_MOMENT
+    second.poll()
+    world.now += PATIENCE
+    for agent in (second, third):
+        with pytest.raises(Stopped):
+            agent.poll()
 
 
 def test_a_node_that_finishes_after_it_has_armed_takes_part_in_the_restart(

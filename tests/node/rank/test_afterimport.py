@@ -155,6 +155,24 @@ def test_other_finders_keep_their_say(bench: Bench) -> None:
     assert told == ["then virtual_open theirs", "theirs theirs theirs"]
 
 
+def test_a_finder_that_raises_is_heard_by_the_import_and_ours_is_gone(bench: Bench) -> None:
+    script = """
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "pack.first":
+                raise ImportError("not this one")
+    theirs = Finder()
+    sys.meta_path.insert(0, theirs)
+    wait()
+    try:
+        import pack
+    except ImportError as error:
+        print(error)
+    assert sys.meta_path == [theirs, *plain]
+    """
+    assert bench.run(script) == ["not this one"]
+
+
 def test_whoever_walks_along_the_finders_meanwhile_misses_none(bench: Bench) -> None:
     script = """
     wait()

@@ -94,6 +94,99 @@ def test_only_a_normal_end_is_an_end(ranks: Ranks, how: list[str], code: int, fl
     assert rank.beat().flags == flags
 
 
+THREADED = """
+import atexit, cockpit, sys, threading
+go_on = threading.Event()
+def train():
+    print("ready", flush=True)
+    input()
+    cockpit.heartbeat(step=7)
+    print("trained", flush=True)
+def tidy_up():
+    print("tidying up", flush=True)
+    input()
+atexit.register(tidy_up)
+threading.Thread(target=train).start()
+if sys.argv[1:]:
+    sys.exit(int(sys.argv[1]))
+"""
+
+
+@every_python
+@pytest.mark.parametrize(("how", "flags"), [([], slot.ENDED), (["0"], slot.ENDED), (["3"], 0)])
+def test_a_rank_has_ended_once_its_threads_have_and_before_it_tidies_up(
+    ranks: Ranks, python: str, how: list[str], flags: int
+) -> None:
+    ranks.write("threaded.py", THREADED)
+    rank = ranks.start("threaded.py", *how, python=python)
+    rank.until_says("ready")
+    _until_joined(rank)
+    assert rank.beat().flags == 0
+    assert rank.process.stdin is not None
+    rank.process.stdin.write(b"\n")
+    rank.process.stdin.flush()
+    rank.until_says("tidying up")
+    assert (rank.beat().step, rank.beat().flags) == (7, slot.USER | flags)
+    assert rank.answer() == int(*how or ["0"]), rank.err()
+
+
+def _until_joined(rank: Rank) -> None:
+    """Until the main thread waits, which it does for the other one only."""
+    waits = pathlib.Path(f"/proc/{rank.process.pid}/task/{rank.process.pid}/wchan")
+    until(lambda: waits.read_text().startswith("futex"), "the end of the script")
+
+
+@every_python
+def test_a_rank_that_has_closed_its_stderr_beats_on(ranks: Ranks, python: str) -> None:
+    ranks.write(
+        "quiet.py",
+        "import cockpit, sys\nsys.stderr.close()\n"
+        "cockpit.heartbeat(step=1, loss='high')\nprint('ran')\n",
+    )
+    rank = ranks.run("quiet.py", python=python)
+    assert (rank.process.returncode, rank.out()) == (0, "ran\n")
+    assert rank.beat().step == 1
+
+
+SAME_SHAPE = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        for finder in sys.meta_path:
+            if finder is not self:
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+sys.meta_path.insert({place}, Finder())
+try:
+    import torch
+    print(torch.optim.optimizer.name, len(torch.hooks))
+except BaseException as error:
+    print(type(error))
+"""
+TORCH = {
+    "torch/__init__.py": "hooks = []\nimport torch.optim.optimizer\n",
+    "torch/optim/__init__.py": "",
+    "torch/optim/optimizer.py": (
+        "import torch\nname = __name__\n"
+        "def register_optimizer_step_post_hook(hook): torch.hooks.append(hook)\n"
+    ),
+}
+
+
+@every_python
+@pytest.mark.parametrize("place", ["0", "len(sys.meta_path)"], ids=["before", "behind"])
+def test_a_finder_of_the_user_that_asks_all_others_and_ours_do_not_ask_each_other_for_ever(
+    ranks: Ranks, python: str, place: str
+) -> None:
+    for name, text in TORCH.items():
+        ranks.write(name, text)
+    ranks.write("finder.py", SAME_SHAPE.format(place=place))
+    rank = ranks.run("finder.py", python=python)
+    assert rank.out() == "torch.optim.optimizer 1\n", rank.err()
+    assert rank.beat().flags & slot.HOOKED
+
+
 @every_python
 def test_without_the_variable_nothing_is_instrumented(ranks: Ranks, python: str) -> None:
     ranks.write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import resource
 import signal
@@ -172,12 +173,13 @@ def test_a_rank_that_says_why_it_cannot_beat_is_not_waited_for(
     assert ranks.digest()["stage"] == "training"
 
 
-def test_metrics_of_beats_win_over_those_of_logs_and_what_is_no_number_is_null(
+def test_metrics_of_beats_win_over_those_of_logs_and_what_json_lacks_is_a_word(
     ranks: Ranks,
 ) -> None:
     ranks.slots[0].heartbeat(loss=0.5, gone=float("inf"))
     digest = ranks.digest({0: {"loss": 9.0, "rate": 3.0, "bad": float("nan")}, 1: {"x": 1.0}})
-    assert digest["metrics"] == {"loss": 0.5, "rate": 3.0, "gone": None, "bad": None}
+    assert digest["metrics"] == {"loss": 0.5, "rate": 3.0, "gone": "inf", "bad": "nan"}
+    assert json.dumps(digest, allow_nan=False)
 
 
 def test_what_a_rank_monitor_heard_is_told_beside(ranks: Ranks, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from cockpit.node.supervise.insight import Insight
 from cockpit.node.supervise.stallresponse import Verdict
 from cockpit.protocol import layout
 from cockpit.protocol.records import ProcessId, Watch, to_builtins
+from tests.node.supervising import eventually
 
 
 class Watched:
@@ -219,3 +220,43 @@ def test_who_ended_it_first_counts_and_the_nearer_deadline_holds() -> None:
     mine.fail(Verdict("stalled", 101.0), 1.0, 101.0)
     assert (mine.failure, mine.cancelled, launcher.terms) == ("", True, 1)
     assert not mine.is_due(149.0, launcher) and mine.is_due(151.0, launcher)
+
+
+@pytest.mark.parametrize("step", ["prepare", "resume"])
+def test_a_failure_before_the_first_look_costs_insight_only(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(insight, "XidWatch", broken)
+        for _ in range(2):
+            getattr(watched.insight, step)()
+    watched.run(1)
+    (note,) = watched.events("note")
+    assert note["message"] == "watching the ranks failed: RuntimeError: a defect"
+
+
+def test_a_rank_that_a_monitor_of_ft_launcher_gave_up_on_is_a_stall_with_stacks(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def take(folder: str, timeout: float = 2.0) -> dict[str, Any]:
+        asked.append(folder)
+        return {"taken_at": 1.0, "generation": 0, "ranks": []}
+
+    monkeypatch.setattr("cockpit.node.probing.stacks.take", take)
+    mine = watched.begin(0)
+    watched.run(0.5, mine)
+    told = {"generation": 0, "rank": 0, "local_rank": 0, "pid": 7}
+    watched.launcher.write("ft_timeout", **told, message="section 'step' open for 5.1 s")
+    watched.launcher.write("ft_timeout", **{**told, "generation": 9}, message="of another one")
+    watched.run(2.0, mine)
+    (stall,) = watched.events("stalled")
+    assert stall["message"] == "rank 0: section 'step' open for 5.1 s"
+    assert (stall["action"], [rank["rank"] for rank in stall["ranks"]]) == ("restart", [0])
+    eventually(lambda: watched.run(0.3, mine) or watched.events("stacks"), "stacks")
+    assert len(asked) == 1
+    assert not os.path.exists(watched.place.file(layout.REQUESTS)), "the restart is ft_launcher's"

@@ -299,3 +299,19 @@ def test_a_search_dies_with_its_supervisor_and_comes_with_the_next(supervised_no
     )
     attempt.do("end")
     assert attempt.ended()["left"] == []
+
+
+def test_a_search_that_takes_no_orders_holds_up_nobody_and_is_given_up(
+    tmp_path: Path, feeds: list[Feed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metricfeed, "BOOT", "import time; time.sleep(600)")
+    feed = Feed(tmp_path, loss=r"loss=(\S+)")
+    feeds.append(feed)
+    many = [(rank, f"/nowhere/{'x' * 4000}/{rank}") for rank in range(64)]
+    for _ in range(8):
+        feed.feed.follow(many)
+        feed.feed.tick(time.monotonic())
+    (complaint,) = feed.complaints
+    assert "does not take its orders" in complaint
+    feed.feed.follow(many)
+    assert feed.feed.values == {}

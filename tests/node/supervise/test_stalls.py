@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
-from cockpit.node.supervise.stalls import JUMP_SECONDS, SETTLE, Look, Recovered, Stall, StallWatch
+from cockpit.node.supervise.stalls import (
+    JUMP_SECONDS,
+    LONGEST_PAUSE,
+    PATIENT,
+    SETTLE,
+    Look,
+    Recovered,
+    Stall,
+    StallWatch,
+)
 
 LIMIT = 100.0
 
@@ -160,3 +170,39 @@ def test_a_message_names_who_and_where_in_few_words() -> None:
     assert isinstance(stall, Stall)
     message = "ranks 0-2, 5, 7 have been silent for 101 s at step 40 to 41 (limit 100 s)"
     assert stall.message == message
+
+
+def flapping(world: World, turns: int) -> list[float]:
+    """Let rank 1 fall silent for a little longer than its limit, again and again."""
+    for _ in range(turns):
+        world.run(LIMIT + 5, 0, 2, 3)
+        world.run(2, 0, 1, 2, 3)
+    return [at for at, found in world.found if isinstance(found, Stall)]
+
+
+def test_ranks_that_stall_again_and_again_are_declared_ever_more_seldom() -> None:
+    turn = LIMIT + 7
+    times = flapping(World(), 400)
+    pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert pauses[: PATIENT - 1] == [turn] * (PATIENT - 1)
+    for doubling, pause in enumerate(pauses[PATIENT - 1 :], 1):
+        least = min(LIMIT * 2**doubling, LONGEST_PAUSE)
+        assert least <= pause <= least + 2 * turn
+    assert pauses[-1] >= LONGEST_PAUSE
+
+
+def test_a_rank_that_stalls_for_the_first_time_is_news_among_those_that_do_always() -> None:
+    world = World()
+    flapping(world, 20)
+    before = len(world.found)
+    world.run(110, 0, 1, 3)
+    _, stall = world.found[before]
+    assert isinstance(stall, Stall) and [r.rank for r in stall.ranks] == [2]
+
+
+def test_a_rank_that_hangs_for_good_after_many_stalls_is_declared_in_the_end() -> None:
+    world = World()
+    flapping(world, 20)
+    before = len(world.found)
+    world.run(LONGEST_PAUSE + 10, 0, 2, 3)
+    assert [type(found) for _, found in world.found[before:]] == [Stall]

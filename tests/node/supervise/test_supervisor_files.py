@@ -96,7 +96,18 @@ def test_a_relative_flag_lies_where_the_ranks_run_and_an_old_one_is_told(
     assert seen(attempt)[0] == flag
     note, event = attempt.event("note"), attempt.event("finished_flag")
     assert note is not None and "before the start" in note["message"] and flag in note["message"]
+    assert event is None, "what was there before says nothing of this attempt"
+
+
+def test_the_folder_of_the_flag_is_made(supervised_node: Node) -> None:
+    script = SHOW + "open(os.environ['FAULT_TOL_FINISHED_FLAG_FILE'], 'w')"
+    attempt = supervised_node.attempt(
+        sys.executable, "-c", script, finished_flag="deep/down/finished"
+    ).run()
+    attempt.ended()
+    event = attempt.event("finished_flag")
     assert event is not None
+    assert event["path"] == str(supervised_node.work / "deep/down/finished")
 
 
 def test_an_adopter_knows_the_flag(supervised_node: Node) -> None:
@@ -178,6 +189,7 @@ def test_a_restart_while_a_job_is_being_ended_is_refused(supervised_node: Node) 
     ).run()
     attempt.wait_for_file("logs/launcher.out")
     attempt.command("cancel", grace=60)
+    attempt.wait("cancel")
     attempt.command("restart")
     note = attempt.wait("note")
     assert "the attempt is ending" in note["message"]

@@ -44,6 +44,9 @@ def test_one_reachable_node_is_enough_and_the_other_one_is_named(lab: Lab) -> No
             lambda: [s for s in [lab.status(job)] if all(n["ranks"] for n in s["nodes"])], 60
         )[0]
         assert (after["attempt"], after["restarts"], len(after["history"])) == (0, 1, 2)
+        first = after["history"][0]
+        assert (first["reason"], first["cause"]) == ("operator", None), "it was asked for"
+        assert first["by"] == after["created_by"]
         for old, new in zip(before["nodes"], after["nodes"], strict=True):
             assert old["pid"] == new["pid"], "the launcher process stays"
             assert not {r["pid"] for r in old["ranks"]} & {r["pid"] for r in new["ranks"]}

@@ -127,6 +127,7 @@ def test_a_real_all_reduce_runs_over_all_nodes_and_leaves_nothing(lab: Lab) -> N
         assert list((node.state_dir / "code").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("fault", "words"),

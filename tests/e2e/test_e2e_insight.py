@@ -216,6 +216,7 @@ def test_an_import_that_fails_is_recognised(lab: Lab) -> None:
     assert cause["label"] in done.stderr
 
 
+@pytest.mark.slow
 def test_a_frozen_rank_is_named_although_it_cannot_say_where_it_is(lab: Lab) -> None:
     training(lab, steps=100_000, trouble="time.sleep(0.05)")
     configure(lab, '\n[launchers.told]\nkind = "torchrun"\nrank_heartbeat_timeout = 5.0\n')

@@ -88,15 +88,14 @@ class Deaths:
                 continue
             record = read_record(rank.error_file)
             by_torch = death is None and status in (-signal.SIGTERM, -signal.SIGKILL)
-            if by_torch:
-                # It had failed by itself and was still on its way out when a peer's failure made
-                # torch end it: the code it would have left with is the true one.
-                status = own_status(record) or status
-            failure = describe(rank, status, death.at if death is not None else now, record)
+            # It had failed by itself and was on its way out when torch ended it because of a peer,
+            # or a library aborted as the peers went away: what it would have left with is true.
+            own = own_status(record)
+            failure = describe(rank, own or status, death.at if death is not None else now, record)
             if by_torch and not record:
                 ended.append(failure)
                 continue
-            if status == -signal.SIGKILL and death is not None:
+            if status == -signal.SIGKILL and death is not None and not own:
                 failure["evidence"] = self._oom_evidence(rank.pid)
                 failure["oom"] = bool(failure["evidence"])
             found.append(failure)

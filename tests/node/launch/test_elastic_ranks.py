@@ -93,6 +93,19 @@ def test_a_rank_that_hangs_after_its_exception_is_a_failure_although_torch_ended
     assert (first["exit_code"], first["signal"]) == (1, None), "torch's SIGTERM was not its own"
 
 
+def test_a_rank_that_raised_keeps_its_code_although_a_library_aborted_it_on_its_way_out(
+    group: Group,
+) -> None:
+    deaths = group.start("import os; os.abort()", SLEEP)
+    group.until_gone(0)
+    ours = {"type": "RuntimeError", "message": "RuntimeError: boom", "at": 5.0, "status": 1}
+    group.error_file(0).write_text(json.dumps({"message": {}, "cockpit": ours}))
+    deaths.look()
+    (failure,) = deaths.failures({10: -signal.SIGABRT})
+    assert (failure["exit_code"], failure["signal"]) == (1, None)
+    assert failure["message"] == "RuntimeError: boom"
+
+
 def test_when_all_were_ended_by_signals_unseen_all_are_named(group: Group) -> None:
     deaths = group.start(SLEEP)
     assert [f["rank"] for f in deaths.failures({10: -signal.SIGKILL})] == [10]

@@ -118,6 +118,7 @@ def test_requests_restart_the_ranks_of_all_nodes_in_place_and_cost_nothing(
         assert node.process.pid == node.events("launcher")[0]["process"]["pid"]
 
 
+@pytest.mark.slow
 def test_ranks_that_hang_with_the_gil_and_ignore_sigterm_train_again_soon(
     tmp_path: pathlib.Path, runtime: pathlib.Path, script: pathlib.Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_hang_is_told_with_its_limit_and_the_ranks_of_both_nodes_are_restarted
     assert group["failures"][0]["signal"] == signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_an_asked_restart_reaches_both_nodes_and_costs_nothing(
     tmp_path: pathlib.Path, runtime: pathlib.Path, script: pathlib.Path
 ) -> None:

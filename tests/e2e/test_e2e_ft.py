@@ -67,6 +67,7 @@ def prepare(lab: Lab, restarts: int) -> None:
         file.write(PROFILES.format(restarts=restarts))
 
 
+@pytest.mark.slow
 def test_a_hang_is_seen_with_section_and_stacks_restarted_and_finished(lab: Lab) -> None:
     prepare(lab, restarts=1)
     job = lab.run("run", "--detach", *TWO_BY_TWO, "train.py", "hang").stdout.strip()

@@ -147,6 +147,7 @@ on_stall = "restart"
     assert "rank 3" in kept.stdout
 
 
+@pytest.mark.slow
 def test_a_stall_is_only_told_where_the_profile_says_nothing_and_stacks_show_where_it_is(
     lab: Lab,
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_stall_is_only_told_where_the_profile_says_nothing_and_stacks_show_whe
         assert lab.run("cancel", job).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_stall_ends_the_job_as_failed_where_the_profile_says_so(lab: Lab) -> None:
     training(lab, trouble="if rank == 2 and step == 5: time.sleep(3600)", steps=50)
     configure(
@@ -187,6 +189,7 @@ def test_a_stall_ends_the_job_as_failed_where_the_profile_says_so(lab: Lab) -> N
     assert lab.processes(status["id"]) == []
 
 
+@pytest.mark.slow
 def test_a_command_that_is_no_python_is_shown_without_beats_and_never_as_stalled(lab: Lab) -> None:
     lab.script("nothing of this is run")
     configure(lab, '\n[launchers.told]\nkind = "torchrun"\nrank_heartbeat_timeout = 1.0\n')

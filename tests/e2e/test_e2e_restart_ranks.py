@@ -54,6 +54,7 @@ def test_one_reachable_node_is_enough_and_the_other_one_is_named(lab: Lab) -> No
         assert lab.run("cancel", job).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_has_no_ranks_that_run_is_not_restarted_in_place(lab: Lab, tmp_path: Path) -> None:
     lab.script("the only file")
     stop = tmp_path / "stop"

@@ -130,6 +130,7 @@ def test_a_job_that_fails_in_every_generation_exhausts_its_restarts(lab: Lab) ->
     assert status["cause"]["message"] == "ValueError: always"
 
 
+@pytest.mark.slow
 def test_a_third_node_joins_an_elastic_job_when_it_comes(tmp_path, make_sshd) -> None:
     nodes = [make_sshd(f"node{i}", f"127.0.0.{i + 1}") for i in range(3)]
     lab = Lab(tmp_path, nodes)

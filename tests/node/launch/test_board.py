@@ -53,7 +53,7 @@ class ClonedStore:
 
 
 def lines() -> set[threading.Thread]:
-    """Threads that ask a store. Those of tests before may end at any moment: compare by identity."""
+    """Threads that ask a store; those of earlier tests may end at any moment."""
     return {thread for thread in threading.enumerate() if thread.name == "store"}
 
 

@@ -179,6 +179,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_of_a_data_loader_do_not_beat_forked_or_spawned(ranks: Ranks) -> None:
     ranks.write("loaders.py", LOADERS)
     rank = ranks.run("loaders.py", PYTHONPATH=str(ranks.runtime))

@@ -55,7 +55,14 @@ class CockpitError(Exception):
 
 
 class UsageError(CockpitError):
+    """`about`: which of the things that were asked for is wrong, where that can be told: the name
+    of an argument of `profiles.resolve`."""
+
     exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, hint: str = "", about: str = "") -> None:
+        super().__init__(message, hint)
+        self.about = about
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,9 @@ the next writer (it starts with a newline then; empty and unparsable lines are s
 | swept | processes: [{pid, command}], signal — what a sweep had to end |
 | adopted | supervisor: ProcessId, launcher_alive: bool |
 | restart | command, by, reason, cost: bool — the launcher process was asked to restart the ranks; `cost`: it counts against max_restarts |
+| checkpoint | command, by, reason, generation, number, step, ranks: [rank] — these ranks, which can, were asked for a checkpoint at the first of their steps from `step` on; `number` tells the requests of an attempt apart |
+| checkpoint_saved | command, generation, ranks: [{rank, step}] — these ranks have saved it, at their own steps |
+| checkpoint_void | command, generation or null, reason — it is not wanted any more, or was refused; `reason` "": there was none to take back |
 | stalled | generation, ranks: [{rank, local_rank, pid, step or null, age, limit, first: bool}], action ("warn", "restart", "cancel"), message — once per stall; `first`: no beat at all yet |
 | recovered | generation — ranks of a stall beat again |
 | stacks | path, reason ("stall" or "asked"), generation — stacks were kept, see `layout.kept_stacks` |
@@ -59,11 +62,13 @@ with gaps where digests were dropped:
 | beats | generation, ranks: [RANKBEAT] |
 
 RANKBEAT = {local_rank, rank, pid, stage, beats, step or null, age or null, limit or null, interval
-or null, own or null, metrics: {name: number or "nan", "inf", "-inf"}, note, ft: null or {beats, age or null, sections:
+or null, own or null, metrics: {name: number or "nan", "inf", "-inf"}, note, checkpoint: null or {step, pace: seconds or null}, ft: null or {beats, age or null, sections:
 [name]}}: `stage` is "none" (nothing beats: not instrumented, or no Python), "starting" (no beat
 yet), "training", "silent" (age beyond the limit) or "ended"; `age` seconds since the last beat at
 `mono`; `interval` the median of its newest steps' seconds; `own` the median seconds of a step
 that the rank did not wait for others, where that can be told; `note` why it is not instrumented.
+`checkpoint` is there when the rank's code makes checkpoints on request: the newest `step` at which
+it asked whether one is wanted, and the median seconds from one such step to the next.
 Of `metrics`, the three words stand for what JSON has no numbers for. A job of kind "command" has no ranks; where figures
 are searched for in its output, it is told as generation 0 with one rank, the node's.
 

@@ -16,6 +16,7 @@ within the credit that the stream has: `credit` of a `follow`, INITIAL_CREDIT of
 | read | path, offset, length | REPLY {size}, one or more DATA, END {}; what was dropped reads as zeros |
 | list | path | {entries: [{name, size, mtime, directory: bool}]} — missing folder: empty |
 | has_code | digest | {present: bool} |
+| get_code | digest | REPLY {}, DATA … END {}: the archive that was put, made again from its files; needs CREDIT beyond INITIAL_CREDIT; FAIL "not_found" |
 | put_code | digest, size | REPLY {present: bool}; if not present the controller sends DATA (no offset) … END, the node checks sha256, unpacks, and sends END {files, bytes} |
 | free_port | addr | {port} — free on that address now |
 | preflight | python?, need_torch? (bool), need_nvrx? (bool), addr? (of training traffic), alone? (bool, no other node takes part), gpus? (how many there should be), env? (of the job), full? (bool, also what takes long: may import torch) | {checks: [{check, level: "ok" or "warn" or "crit" or "unknown", message, hint}], versions: {python, torch, cuda, nccl, nvrx, driver, gpu, gpus, infiniband}} — `versions` are texts, "" when there is none; `gpus` a number; each null when unknown |
@@ -23,7 +24,7 @@ within the credit that the stream has: `credit` of a `follow`, INITIAL_CREDIT of
 | unlisten | port | {closed: bool} — whether it was open |
 | reach | addr, port, nonce, limit? (s) | {reached: bool, seconds, error, hint} — whether the node of that `listen` answered there |
 | prepare | job: JobRecord, record: AttemptRecord, secrets?: {name: value} | {claimed: true, supervisor: {pid, start_ticks, boot_id}}; FAIL "already_claimed" (details: by, at), "still_running", "start" … |
-| command | job, attempt, node_rank, id, do ("go", "withdraw", "cancel", "restart"), by, reason?, grace? (s), cost? (bool, of "restart") | {accepted: bool, ended?: Event} — true: durable, its effect is an event in the journal; false: the attempt is over, and `ended` is the event that says how |
+| command | job, attempt, node_rank, id, do ("go", "withdraw", "cancel", "restart", "checkpoint"), by, reason?, grace? (s), cost? (bool, of "restart"), step? (of "checkpoint": from which on; absent: none is wanted any more) | {accepted: bool, ended?: Event} — true: durable, its effect is an event in the journal; false: the attempt is over, and `ended` is the event that says how |
 | scan | job, attempt?, node_rank? | {processes: [{pid, ppid, state, command, marker, start_ticks}]} — all that carry the marker, and what they started |
 | stacks | job, attempt, node_rank, within? (s) | {taken_at, generation or null, ranks: [STACKS]} — of every local rank, see below |
 | telemetry | interval? (s) | REPLY {}, then EVENT {at, mono, user, simulated, host, gpus, gpu_error, gpu_stalled, driver, cuda} each interval, until CLOSE; see below |

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from cockpit.transport.shell import Shell, ShellRequest
+
 
 class LinkState(str, enum.Enum):
     CONNECTING = "connecting"
@@ -72,3 +74,6 @@ class Transport(Protocol):
 
         Raises LinkError (or one of its kinds) that names the node and what went wrong.
         """
+
+    async def shell(self, request: ShellRequest) -> Shell:
+        """Open a shell beside the channel that is open. Raises LinkError, UsageError."""

@@ -19,6 +19,7 @@ from cockpit.protocol.frames import Frame, Kind
 from cockpit.protocol.messages import PROTOCOL_VERSION
 from cockpit.tasks import Tasks
 from cockpit.transport.base import Channel, ChannelEvents
+from cockpit.transport.shell import Shell, ShellRequest
 
 _CHUNK = 64 * 1024
 
@@ -239,6 +240,9 @@ class FakeTransport:
         channel = FakeChannel(self._node, events())
         channel.greet()
         return channel
+
+    async def shell(self, request: ShellRequest) -> Shell:  # noqa: ARG002
+        raise LinkError(f"{self._node.name} is simulated: it has no shell")
 
 
 class FakeChannel:

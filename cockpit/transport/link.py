@@ -21,8 +21,10 @@ from cockpit.tasks import Tasks, within
 from cockpit.transport import streams
 from cockpit.transport.base import Link, LinkState, Transport
 from cockpit.transport.session import Session, guarded, log
+from cockpit.transport.shell import Shell, ShellRequest
 from cockpit.transport.standing import Follow, FollowSink, Standing, Subscription
 from cockpit.transport.streams import Executed
+from cockpit.transport.trace import NodeTrace, Trace, command, named
 
 __all__ = ["Executed", "Follow", "FollowSink", "NodeLink", "Subscription"]
 
@@ -55,6 +57,7 @@ class NodeLink:
         clock: Callable[[], float] = time.time,
         retry_first: float = RETRY_FIRST,
         retry_longest: float = RETRY_LONGEST,
+        trace: NodeTrace | None = None,
     ) -> None:
         self.name = name
         self.transport = transport
@@ -62,6 +65,7 @@ class NodeLink:
         """Who answered last; kept while the link is down."""
         self._on_change = on_change
         self._clock = clock
+        self._trace = trace or Trace(clock).node("", name)
         self._retry_first = retry_first
         self._retry_longest = retry_longest
         self._link = Link(since=clock())
@@ -110,6 +114,13 @@ class NodeLink:
         if self._retry_now is not None and not self._retry_now.done():
             self._retry_now.set_result(None)
 
+    def redirect(self, transport: Transport) -> None:
+        """Go on over another way to the node, now. Follows and subscriptions resume there."""
+        self.transport = transport
+        if self._session is not None:
+            self._session.drop(LinkError(f"{self.name}: the way to it was changed"))
+        self.retry()
+
     async def ready(self, timeout: float) -> Hello:
         """Wait until the link is online.
 
@@ -144,7 +155,8 @@ class NodeLink:
         Raises LinkError when the link is down, goes down, or nothing answers within `timeout`
         seconds; NodeError when the agent refuses.
         """
-        return await self._live().request(op, arguments, timeout)
+        with self._trace.call(named(op, arguments)):
+            return await self._live().request(op, arguments, timeout)
 
     async def upload(
         self, digest: str, size: int, chunks: Iterable[bytes] | AsyncIterator[bytes]
@@ -154,13 +166,22 @@ class NodeLink:
         A plain iterable is read in a thread. Raises LinkError, NodeError, and what `chunks`
         raises.
         """
-        return await streams.upload(self._live(), digest, size, chunks)
+        with self._trace.call(f"put_code digest={digest[:12]} size={size}"):
+            return await streams.upload(self._live(), digest, size, chunks)
+
+    async def download(self, digest: str) -> AsyncIterator[bytes]:
+        """The archive that was stored on the node under `digest`, as it comes; the caller checks
+        it. Raises LinkError, NodeError "not_found"."""
+        with self._trace.call(f"get_code digest={digest[:12]}"):
+            async for chunk in streams.fetch(self._live(), digest):
+                yield chunk
 
     async def read(
         self, path: str, offset: int, length: int, *, timeout: float = REQUEST_TIMEOUT
     ) -> bytes:
         """A range of a file below state_dir; shorter where the file ends."""
-        return await streams.read(self._live(), path, offset, length, timeout)
+        with self._trace.call(named("read", {"path": path, "offset": offset, "length": length})):
+            return await streams.read(self._live(), path, offset, length, timeout)
 
     async def execute(
         self,
@@ -183,24 +204,50 @@ class NodeLink:
             arguments["cwd"] = cwd
         if timeout is not None:
             arguments["timeout"] = timeout
-        return await streams.execute(self._live(), arguments, on_output)
+        with self._trace.call(command(argv)):
+            return await streams.execute(self._live(), arguments, on_output)
 
-    def follow(self, path: str, offset: int, sink: FollowSink, *, index: bool = False) -> Follow:
+    async def shell(self, request: ShellRequest) -> Shell:
+        """Open a shell on the node, over the connection that is there.
+
+        Raises LinkError when there is none, or the node refuses; UsageError for its directory.
+        """
+        self._live()
+        with self._trace.call(f"shell {request.directory}".rstrip()):
+            return await self.transport.shell(request)
+
+    def follow(
+        self,
+        path: str,
+        offset: int,
+        sink: FollowSink,
+        *,
+        index: bool = False,
+        length: int | None = None,
+    ) -> Follow:
         """Follow a file from `offset` on (negative: that many bytes before its end), for ever.
 
-        May be called while the link is down. `sink` is never called before this returns.
+        `length`: hardly more bytes than that are sent; the caller closes it when it has them. May
+        be called while the link is down. `sink` is never called before this returns.
         """
         key = self._reserve()
-        follow = Follow(path, offset, sink, index=index, forget=self._forgetter(key))
+        end = self._trace.begin(named("follow", {"path": path, "offset": offset}))
+        forget = self._forgetter(key, end)
+        follow = Follow(path, offset, sink, index=index, length=length, forget=forget)
         self._stand(key, follow)
         return follow
 
     def subscribe(
-        self, op: str, /, callback: Callable[[dict[str, Any]], None], **arguments: Any
+        self, op: str, /, callback: Callable[[Any], None], *, raw: bool = False, **arguments: Any
     ) -> Subscription:
-        """Have `callback` called with every item of a streaming request, on every connection."""
+        """Have `callback` called with every item of a streaming request, on every connection.
+
+        An item is a JSON object; with `raw` its bytes, for who has a better decoder.
+        """
         key = self._reserve()
-        subscription = Subscription(op, callback, arguments, self._forgetter(key))
+        end = self._trace.begin(named(op, arguments))
+        forget = self._forgetter(key, end)
+        subscription = Subscription(op, callback, arguments, forget, raw=raw)
         self._stand(key, subscription)
         return subscription
 
@@ -215,11 +262,12 @@ class NodeLink:
         self._next_standing += 1
         return self._next_standing
 
-    def _forgetter(self, key: int) -> Callable[[], None]:
-        return functools.partial(self._forget, key)
+    def _forgetter(self, key: int, end: Callable[[str], None]) -> Callable[[], None]:
+        return functools.partial(self._forget, key, end)
 
-    def _forget(self, key: int) -> None:
+    def _forget(self, key: int, end: Callable[[str], None]) -> None:
         self._standing.pop(key, None)
+        end("ok")
 
     def _stand(self, key: int, standing: Standing) -> None:
         self._standing[key] = standing
@@ -230,11 +278,17 @@ class NodeLink:
 
     async def _run(self) -> None:
         while True:
+            transport = self.transport
             try:
-                session = await self._connect()
+                with self._trace.call(f"connect {transport.description}"):
+                    session = await self._connect()
             except LinkError as error:
-                self._failed(error)
-                await self._pause()
+                if transport is self.transport:
+                    self._failed(error)
+                    await self._pause()
+                continue
+            if transport is not self.transport:
+                await session.close()
                 continue
             self._came_online(session)
             await asyncio.wait({session.gone})
@@ -247,7 +301,7 @@ class NodeLink:
                 self._failures = 0
 
     async def _connect(self) -> Session:
-        session = Session(self.name, self._lost)
+        session = Session(self.name, self._lost, self._trace.heard)
         try:
             session.attach(await self.transport.open(lambda: session))
             await within(session.hello, HANDSHAKE_TIMEOUT)

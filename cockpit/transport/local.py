@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from cockpit.errors import BootstrapError
 from cockpit.protocol.layout import DEFAULT_STATE_DIR
 from cockpit.transport.base import Channel, ChannelEvents
 from cockpit.transport.bootstrap import INTERPRETERS, AgentStream, arguments, start_agent
+from cockpit.transport.ptyshell import PtyShell, login_shell
 from cockpit.transport.runtime import node_runtime
+from cockpit.transport.shell import Shell, ShellRequest
 
 _CLOSE_GRACE = 2.0
 """Seconds that `close` waits for the agent's end. What takes longer is let go."""
@@ -51,6 +54,11 @@ class LocalTransport:
             lambda: AgentStream(self._node, runtime, self._state_dir, events),
         )
         return channel
+
+    async def shell(self, request: ShellRequest) -> Shell:
+        home = os.environ.get("HOME") or "/"
+        env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        return await PtyShell.start(login_shell(request.directory or home), env, home, request)
 
     async def _launch(self, python: str, stream: AgentStream) -> Channel:
         starting = asyncio.ensure_future(asyncio.to_thread(_start, arguments(python)))

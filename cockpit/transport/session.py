@@ -31,6 +31,9 @@ class Stream:
     After `fail`, `end`, `lost`, or the reply of a plain request, nothing more is called.
     """
 
+    raw = False
+    """Items of a subscription go to `event` as they came, JSON in bytes."""
+
     def reply(self, result: dict[str, Any]) -> None:
         """The request was accepted, or done."""
 
@@ -40,8 +43,8 @@ class Stream:
     def index(self, payload: bytes) -> None:
         """An INDEX frame."""
 
-    def event(self, item: dict[str, Any]) -> None:
-        """An item of a subscription."""
+    def event(self, item: Any) -> None:
+        """An item of a subscription: a JSON object, or its bytes."""
 
     def end(self, result: dict[str, Any]) -> None:
         """Nothing more follows."""
@@ -54,11 +57,20 @@ class Stream:
 
 
 class Session:
-    """The owner of a Channel (its ChannelEvents). `on_lost` is called once, before any stream."""
+    """The owner of a Channel (its ChannelEvents).
 
-    def __init__(self, node: str, on_lost: Callable[[LinkError], None]) -> None:
+    `on_lost` is called once, before any stream; `heard` with the size of whatever arrives.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        on_lost: Callable[[LinkError], None],
+        heard: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._node = node
         self._on_lost = on_lost
+        self._heard = heard
         self._channel: Channel | None = None
         self._decoder = frames.Decoder()
         self._ids = itertools.count(1)
@@ -78,6 +90,7 @@ class Session:
     def received(self, data: bytes) -> None:
         if self.error is not None:
             return
+        self._heard(len(data))
         try:
             for frame in self._decoder.feed(data):
                 self._dispatch(frame)
@@ -158,7 +171,8 @@ class Session:
         """Close the channel and wait for it."""
         self._lose(LinkError(f"{self._node}: the connection was closed"))
         if self._closing is not None:
-            await self._closing
+            # Whoever waits for it may be cancelled; the channel is closed all the same.
+            await asyncio.shield(self._closing)
         elif self._channel is not None:
             await self._channel.close()
 
@@ -192,7 +206,7 @@ class Session:
         if kind == Kind.DATA:
             guarded(stream.data, payload)
         elif kind == Kind.EVENT:
-            guarded(stream.event, _object(payload))
+            guarded(stream.event, payload if stream.raw else _object(payload))
         elif kind == Kind.INDEX:
             guarded(stream.index, payload)
         elif kind == Kind.REPLY:

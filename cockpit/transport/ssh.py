@@ -10,14 +10,16 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from cockpit.errors import LinkError
 from cockpit.profiles.types import Cluster, NodeSpec
 from cockpit.transport.base import Channel, ChannelEvents
 from cockpit.transport.bootstrap import INTERPRETERS, AgentStream, start_agent
 from cockpit.transport.limits import Limiter
 from cockpit.transport.runtime import Runtime, node_runtime
+from cockpit.transport.shell import Shell, ShellRequest
 
 if TYPE_CHECKING:
-    from cockpit.transport.sshchannel import AgentChannel
+    from cockpit.transport.sshchannel import AgentChannel, Carrier
     from cockpit.transport.sshclient import Dialer
 
 
@@ -55,7 +57,7 @@ class ClusterSsh:
 
 
 def _load() -> tuple[ModuleType, ModuleType]:
-    from cockpit.transport import sshchannel, sshclient, sshsettings  # noqa: F401
+    from cockpit.transport import sshchannel, sshclient, sshsettings, sshshell  # noqa: F401
 
     return sshclient, sshsettings
 
@@ -69,6 +71,8 @@ class SshTransport:
         self._user = node.user or cluster.user
         self._port = node.port or cluster.port
         self._state_dir = node.state_dir or cluster.state_dir
+        self._connection: Carrier | None = None
+        """The newest; what is on it may have ended."""
         python = node.python or cluster.python
         self._interpreters = list(dict.fromkeys([*INTERPRETERS, *([python] if python else [])]))
 
@@ -100,10 +104,19 @@ class SshTransport:
         except BaseException:
             await connection.close()
             raise
+        self._connection = connection
         # The one that worked goes first next time.
         self._interpreters.sort(key=lambda candidate: candidate != python)
         launched[-1].adopt(connection)
         return channel
+
+    async def shell(self, request: ShellRequest) -> Shell:
+        name = self._node.name
+        if self._connection is None:
+            raise LinkError(f"{name} is not connected")
+        from cockpit.transport.sshshell import open_shell
+
+        return await open_shell(name, self._connection, request)
 
     def _stream(self, runtime: Runtime, events: Callable[[], ChannelEvents]) -> AgentStream:
         return AgentStream(self._node.name, runtime, self._state_dir, events)

@@ -141,7 +141,14 @@ class Follow(Standing):
     urgent = True
 
     def __init__(
-        self, path: str, offset: int, sink: FollowSink, *, index: bool, forget: Callable[[], None]
+        self,
+        path: str,
+        offset: int,
+        sink: FollowSink,
+        *,
+        index: bool,
+        length: int | None = None,
+        forget: Callable[[], None],
     ) -> None:
         super().__init__(f"following {path}", forget)
         self.path = path
@@ -152,13 +159,22 @@ class Follow(Standing):
         self._index = index
         self._inode = 0
         self._owed = 0
+        self._end = None if length is None else offset + length
+        self._allowed = 0
+        """Offset up to which the node may send, where there is an end."""
 
     def request(self) -> tuple[str, Mapping[str, Any]]:
         self._owed = 0
+        offset = self._start if self.position is None else self.position
+        credit = INITIAL_CREDIT
+        if self._end is not None:
+            # A node sends no more than it has credit for.
+            credit = max(min(credit, self._end - offset), 1)
+            self._allowed = offset + credit
         return "follow", {
             "path": self.path,
-            "offset": self._start if self.position is None else self.position,
-            "credit": INITIAL_CREDIT,
+            "offset": offset,
+            "credit": credit,
             "index": self._index,
         }
 
@@ -203,7 +219,11 @@ class Follow(Standing):
     def _give_back(self, amount: int) -> None:
         self._owed += amount
         if self._session is not None and self._owed >= CREDIT_STEP:
-            self._session.credit(self._number, self._owed)
+            if self._end is not None:
+                self._owed = min(self._owed, self._end - self._allowed)
+                self._allowed += self._owed
+            if self._owed > 0:
+                self._session.credit(self._number, self._owed)
             self._owed = 0
 
     def _begin_anew(self) -> None:
@@ -221,18 +241,21 @@ class Subscription(Standing):
     def __init__(
         self,
         op: str,
-        callback: Callable[[dict[str, Any]], None],
+        callback: Callable[[Any], None],
         arguments: Mapping[str, Any],
         forget: Callable[[], None],
+        *,
+        raw: bool = False,
     ) -> None:
         super().__init__(op, forget)
         self.op = op
+        self.raw = raw
         self._callback = callback
         self._arguments = dict(arguments)
 
     def request(self) -> tuple[str, Mapping[str, Any]]:
         return self.op, self._arguments
 
-    def event(self, item: dict[str, Any]) -> None:
+    def event(self, item: Any) -> None:
         if not self._closed:
             self._callback(item)

@@ -33,7 +33,7 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bulk(Reply):
-    """A request whose answer is followed by DATA and END: `read`, `exec`, `put_code`."""
+    """A request whose answer is followed by DATA and END: `read`, `exec`, or moving code."""
 
     def __init__(self, consume: Callable[[int, bytes], None] | None = None) -> None:
         super().__init__()
@@ -123,6 +123,20 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
         del buffer[: len(buffer) - len(buffer) % _UPLOAD_FRAME]
     if buffer:
         yield bytes(buffer)
+
+
+async def fetch(session: Session, digest: str) -> AsyncIterator[bytes]:
+    """`get_code`: the bytes of an archive as they come. Raises LinkError, NodeError."""
+    arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
+    bulk = Bulk(lambda _, data: arrived.put_nowait(data))
+    bulk.start(session, "get_code", {"digest": digest})
+    bulk.done.add_done_callback(lambda _: arrived.put_nowait(None))
+    try:
+        while (data := await arrived.get()) is not None:
+            yield data
+        await bulk.done
+    finally:
+        bulk.stop()
 
 
 async def read(session: Session, path: str, offset: int, length: int, timeout: float) -> bytes:

@@ -104,6 +104,16 @@ def write(path: str, keys: Iterable[OfferedKey]) -> int:
     return len(added)
 
 
+def remember(keys: Iterable[OfferedKey]) -> dict[str, int]:
+    """Store the unknown ones among these keys, each in its file; how many went to which.
+
+    Raises OSError. Blocks on disk.
+    """
+    unknown = [offered for offered in keys if offered.state == "unknown"]
+    files = sorted({offered.file for offered in unknown})
+    return {file: write(file, [o for o in unknown if o.file == file]) for file in files}
+
+
 class _Scanner:
     """One scan: every host once, whatever leads to it."""
 

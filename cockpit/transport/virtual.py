@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cockpit.profiles.types import Cluster, NodeSpec
+from cockpit.transport.ptyshell import PtyShell, login_shell
+from cockpit.transport.shell import ShellRequest
 
 if TYPE_CHECKING:
     import asyncssh
@@ -68,6 +70,7 @@ class VirtualCluster:
                 authorized_client_keys=authorized,
                 process_factory=self._handler(home),
                 encoding=None,
+                line_editor=False,
                 agent_forwarding=False,
                 x11_forwarding=False,
             )
@@ -119,10 +122,6 @@ class VirtualCluster:
         return serve
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes], home: Path) -> None:
-        if process.command is None:
-            process.stderr.write(b"a virtual node has no login shell\n")
-            process.exit(1)
-            return
         environ = {
             name: value
             for name, value in os.environ.items()
@@ -131,6 +130,13 @@ class VirtualCluster:
         environ["HOME"] = str(home)
         if self._gpus:
             environ[SIMULATED_GPUS] = str(self._gpus)
+        if process.get_terminal_type() is not None:
+            await _serve_shell(process, environ, home)
+            return
+        if process.command is None:
+            process.stderr.write(b"a shell on a virtual node needs a terminal\n")
+            process.exit(1)
+            return
         child = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",
@@ -142,6 +148,7 @@ class VirtualCluster:
             cwd=home,
             start_new_session=True,
         )
+        self._children = {each for each in self._children if each.returncode is None}
         self._children.add(child)
         assert child.stdin is not None
         assert child.stdout is not None
@@ -154,7 +161,8 @@ class VirtualCluster:
             process.exit(await child.wait())
         finally:
             feeding.cancel()
-            self._children.discard(child)
+            if child.returncode is not None:
+                self._children.discard(child)  # else `close` waits for its end
 
     async def close(self) -> None:
         """Stop listening, drop connections, end the agents; jobs are none of its business."""
@@ -168,6 +176,46 @@ class VirtualCluster:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGHUP)
                 await child.wait()
+
+
+async def _serve_shell(
+    process: asyncssh.SSHServerProcess[bytes], environ: dict[str, str], home: Path
+) -> None:
+    """A command, or a login shell, on a pseudo-terminal."""
+    import asyncssh
+
+    columns, rows, *_ = process.get_terminal_size()
+    received = process.stdout.write
+    term = process.get_terminal_type() or "dumb"
+    request = ShellRequest(term, columns, rows, "", received)
+    argv = ["/bin/sh", "-c", process.command] if process.command else login_shell(str(home))
+    shell = await PtyShell.start(argv, environ, str(home), request)
+
+    async def type_in() -> None:
+        while True:
+            try:
+                data = await process.stdin.read(_CHUNK)
+            except asyncssh.TerminalSizeChanged as change:
+                shell.resize(change.width, change.height)
+            except (asyncssh.BreakReceived, asyncssh.SignalReceived):
+                continue
+            except OSError:
+                return
+            else:
+                if not data:
+                    return
+                shell.write(data)
+
+    typing = asyncio.ensure_future(type_in())
+    ending = asyncio.ensure_future(shell.ended())
+    try:
+        await asyncio.wait({typing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            process.exit(ending.result())
+    finally:
+        typing.cancel()
+        ending.cancel()
+        await shell.close()
 
 
 async def _feed(process: asyncssh.SSHServerProcess[bytes], target: asyncio.StreamWriter) -> None:

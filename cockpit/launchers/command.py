@@ -22,12 +22,14 @@ def plan(request: Request) -> Plan:
             f"launcher {request.launcher.name!r} starts one process per node, "
             f"job {request.name!r} asks for {request.nproc_per_node}",
             "use a launcher of kind torchrun or ft to start several ranks per node",
+            "nproc_per_node",
         )
     if request.max_restarts:
         raise UsageError(
             f"launcher {request.launcher.name!r} cannot restart job {request.name!r} "
             f"({request.max_restarts} restarts asked for)",
             "use a launcher of kind torchrun or ft, or leave max_restarts out",
+            "max_restarts",
         )
     env, secrets = common.variables(request, {"PYTHONUNBUFFERED": "1"})
     return Plan(

@@ -70,6 +70,7 @@ def static(request: Request) -> tuple[str, ...]:
         raise UsageError(
             f"{where}, job {request.name!r} asks for {request.min_nodes}:{request.max_nodes} nodes",
             'ask for one number of nodes, or use rdzv_backend = "c10d"',
+            "nodes",
         )
     if launcher.rdzv_conf:
         raise UsageError(f"{where}, which reads no rdzv_conf", "remove it")

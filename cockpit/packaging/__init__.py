@@ -1,12 +1,14 @@
 """A working directory as a content-addressed archive that the nodes unpack.
 
 `pack` chooses the files, warns about what a person should know, and hashes them; the `Package` it
-returns streams the archive to as many nodes as lack it. Called by the executors; it never writes
-to the working directory and runs no other program than git.
+returns streams the archive to as many nodes as lack it. `stamp` tells whether it is worth packing
+again. Called by the faces; it never writes to the working directory and runs no other program than
+git.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Iterable
@@ -19,7 +21,7 @@ from cockpit.packaging.archive import Entry, Package, largest, seal, survey
 from cockpit.packaging.selection import select, shown
 from cockpit.protocol.layout import DEFAULT_STATE_DIR
 
-__all__ = ["LARGE", "Entry", "Package", "pack"]
+__all__ = ["LARGE", "Entry", "Package", "pack", "stamp"]
 
 LARGE = 100_000_000
 """Bytes of files above which a package gets a warning."""
@@ -79,6 +81,27 @@ def pack(
             "folder"
         )
     return seal(root, files + links, tuple(warnings))
+
+
+def stamp(working_dir: Path, *, exclude: Iterable[Path] = ()) -> str:
+    """Changes when `pack` would find other files or files that were written to. Reads no file;
+    call it off the event loop. Raises PackagingError as `pack`.
+    """
+    root = os.fsencode(os.path.realpath(working_dir))
+    digest = hashlib.sha256(root)
+    for path in select(root, skip=_own_folders(root, exclude), warn=_unheard):
+        try:
+            status = os.lstat(os.path.join(root, path))
+        except OSError as error:
+            digest.update(b"%s\0%d\0" % (path, error.errno or 0))
+            continue
+        seen = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino)
+        digest.update(b"%s\0%d %d %d %d\0" % (path, *seen))
+    return digest.hexdigest()
+
+
+def _unheard(message: str) -> None:
+    """What `pack` will say anyway."""
 
 
 def _own_folders(root: bytes, exclude: Iterable[Path]) -> frozenset[bytes]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -18,13 +17,13 @@ import msgspec
 
 from cockpit.errors import PackagingError
 from cockpit.packaging.selection import shown
+from cockpit.protocol import archives
 from cockpit.protocol.records import CodeRef
 
 CHUNK = 256 * 1024
 """Bytes of a file that are read at once, and about the size of what `chunks` yields."""
 
-_BLOCK = tarfile.BLOCKSIZE
-_END = bytes(2 * _BLOCK)
+_END = archives.END
 # A fifo opened for reading would wait for its writer; a link swapped in would lead elsewhere.
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -89,7 +88,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
                 yield chunk
             if checksum != entry.checksum:
                 raise changed(entry.path)
-            if padding := _padding(entry.size):
+            if padding := archives.padding(entry.size):
                 total.update(padding)
                 yield padding
         total.update(_END)
@@ -146,7 +145,7 @@ def seal(root: bytes, entries: list[Entry], warnings: tuple[str, ...]) -> Packag
     size = 0
     sealed: list[Entry] = []
     for entry in sorted(entries, key=lambda entry: entry.path):
-        header, padding = _header(entry), _padding(entry.size)
+        header, padding = _header(entry), archives.padding(entry.size)
         digest.update(header)
         checksum = 0
         for chunk in _content(root, entry):
@@ -174,13 +173,7 @@ def unreadable(path: bytes, error: OSError) -> PackagingError:
 
 
 def _header(entry: Entry) -> bytes:
-    info = tarfile.TarInfo(entry.path.decode("utf-8", "surrogateescape"))
-    info.mode = entry.mode
-    info.size = entry.size
-    if entry.link is not None:
-        info.type = tarfile.SYMTYPE
-        info.linkname = entry.link.decode("utf-8", "surrogateescape")
-    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    return archives.header(entry.path, entry.mode, entry.size, entry.link)
 
 
 def _content(root: bytes, entry: Entry) -> Iterator[bytes]:
@@ -205,7 +198,3 @@ def _content(root: bytes, entry: Entry) -> Iterator[bytes]:
                 raise changed(entry.path)
             left -= len(chunk)
             yield chunk
-
-
-def _padding(size: int) -> bytes:
-    return bytes(-size % _BLOCK)

@@ -12,13 +12,23 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cockpit.profiles.checking import fields
+from cockpit.profiles.checking import KEYS, SECTIONS, fields
 from cockpit.profiles.combinations import check_launcher
 from cockpit.profiles.document import Document
 from cockpit.profiles.keys import dotted
-from cockpit.profiles.merging import BY_ENTRY, WHAT, Profile, Setting, merge
+from cockpit.profiles.merging import BY_ENTRY, WHAT, Profile, Setting, merge, merge_single
 from cockpit.profiles.rules import absolute, node_count
-from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec, Rule, Source
+from cockpit.profiles.types import (
+    Cluster,
+    Config,
+    JobProfile,
+    Launcher,
+    NodeSpec,
+    Notify,
+    Rule,
+    Screen,
+    Source,
+)
 from cockpit.profiles.values import INVALID
 
 BUILT_IN_CLUSTER = "local"
@@ -58,6 +68,8 @@ def assemble(documents: Sequence[Document]) -> Config | None:
     launchers = merge("launchers", documents)
     jobs = merge("jobs", documents)
     rules = merge("rules", documents)
+    screen, notify = merge_single("screen", documents), merge_single("notify", documents)
+    keys = merge_single(KEYS, documents)
     unread = any(document.unread for document in documents)
     for profile in clusters.values():
         _check_cluster(profile, documents, complete=not unread)
@@ -71,6 +83,8 @@ def assemble(documents: Sequence[Document]) -> Config | None:
             _check_reference(profile, "cluster", clusters)
             _check_reference(profile, "launcher", launchers)
             _check_size(profile, clusters, documents)
+    if not unread:
+        _check_shown(screen, clusters)
     problems = [problem for document in documents for problem in document.problems]
     if any(problem.level == "error" for problem in problems):
         return None
@@ -80,7 +94,13 @@ def assemble(documents: Sequence[Document]) -> Config | None:
         launchers={name: _build(Launcher, profile, sources) for name, profile in launchers.items()},
         jobs={name: _build(JobProfile, profile, sources) for name, profile in jobs.items()},
         rules={name: _build(Rule, profile, sources) for name, profile in rules.items()},
-        sources=sources,
+        screen=_build(Screen, screen, sources),
+        notify=_build(Notify, notify, sources),
+        keys={action: setting.value for action, setting in keys.settings.items()},
+        sources={
+            **sources,
+            **{dotted((KEYS, name)): setting.source for name, setting in keys.settings.items()},
+        },
         files=tuple(document.file for document in documents if document.file),
         warnings=tuple(problems),
     )
@@ -88,7 +108,9 @@ def assemble(documents: Sequence[Document]) -> Config | None:
 
 def _build(record: type[_Record], profile: Profile, sources: dict[str, Source]) -> _Record:
     """A record from a profile without errors, its sources noted key by key."""
-    values: dict[str, Any] = {"name": profile.path[1]}
+    values: dict[str, Any] = {}
+    if record in SECTIONS.values():
+        values["name"] = profile.path[1]
     for key in fields(record):
         path = (*profile.path, key)
         if key in BY_ENTRY:
@@ -187,15 +209,29 @@ def _check_env_against_secrets(profile: Profile) -> None:
             setting.report(f"{name} is in env and in secrets", "keep one of them")
 
 
+def _check_shown(screen: Profile, clusters: Iterable[str]) -> None:
+    setting = screen.settings.get("clusters")
+    for index, name in enumerate(setting.value if setting and setting.value is not INVALID else ()):
+        if name not in clusters:
+            assert setting is not None
+            setting.report(
+                f"there is no cluster called {name!r}", _instead(name, clusters), item=index
+            )
+
+
 def _check_reference(profile: Profile, key: str, known: Iterable[str]) -> None:
     setting = profile.settings.get(key)
     if setting is None or setting.value is INVALID or setting.value in known:
         return
+    setting.report(f"there is no {key} called {setting.value!r}", _instead(setting.value, known))
+
+
+def _instead(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that nothing has."""
     import difflib
 
-    near = difflib.get_close_matches(setting.value, list(known), 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-    setting.report(f"there is no {key} called {setting.value!r}", hint)
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
 
 
 def _check_size(

@@ -18,8 +18,17 @@ from cockpit.profiles import environment
 from cockpit.profiles.document import Document
 from cockpit.profiles.hosts import expand_hosts
 from cockpit.profiles.keys import Path, dotted
+from cockpit.profiles.keytable import check_keys
 from cockpit.profiles.rules import ENTRY_RULES, ENTRY_VALUE_RULES, ONE_OR_MANY, RULES
-from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Rule
+from cockpit.profiles.types import (
+    Cluster,
+    JobProfile,
+    Launcher,
+    NodeSpec,
+    Notify,
+    Rule,
+    Screen,
+)
 from cockpit.profiles.values import INVALID, check, found
 from cockpit.protocol.records import SecretRef
 
@@ -29,6 +38,11 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "jobs": JobProfile,
     "rules": Rule,
 }
+"""Tables of profiles, `[SECTION.NAME]`."""
+SINGLES: dict[str, type[msgspec.Struct]] = {"screen": Screen, "notify": Notify}
+"""Tables that are there once."""
+KEYS = "keys"
+"""The table of key bindings, whose entries have names of their own."""
 MAX_NAME = 128
 """Characters of a profile's or a job's name."""
 
@@ -49,8 +63,10 @@ def fields(record: type) -> dict[str, mi.Field]:
 def check_document(document: Document) -> None:
     """Fill `document.sections` from `document.data`, reporting every problem of the file."""
     for section, profiles in document.data.items():
-        if section not in SECTIONS:
-            _unknown(document, (section,), list(SECTIONS), "table")
+        if section in SINGLES or section == KEYS:
+            document.singles[section] = _single(document, section, profiles)
+        elif section not in SECTIONS:
+            _unknown(document, (section,), [*SECTIONS, *SINGLES, KEYS], "table")
         elif not isinstance(profiles, dict):
             document.report(
                 (section,),
@@ -61,6 +77,19 @@ def check_document(document: Document) -> None:
             document.sections[section] = {
                 name: _profile(document, section, name, table) for name, table in profiles.items()
             }
+
+
+def _single(document: Document, section: str, table: Any) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        document.report(
+            (section,),
+            f"{section} must be a table, not {found(table)}",
+            f"write [{section}] above its keys",
+        )
+        return {}
+    if section == KEYS:
+        return check_keys(document, (section,), table)
+    return _table(document, (section,), table, SINGLES[section])
 
 
 def _profile(document: Document, section: str, name: str, table: Any) -> dict[str, Any]:
@@ -256,7 +285,8 @@ def _unknown(document: Document, path: Path, known: list[str], what: str) -> Non
     import difflib
 
     near = difflib.get_close_matches(key.lower().replace("-", "_"), known, 1)
-    homes = [section for section, record in SECTIONS.items() if key in fields(record)]
+    tables = {**SECTIONS, **SINGLES}
+    homes = [section for section, record in tables.items() if key in fields(record)]
     if key == "name" and what == "key":
         hint = "a profile's name is the last word of its header"
     elif homes and what == "key":

@@ -34,7 +34,8 @@ class Document:
     """A file (or the built-in profiles, `file` "") and the problems found in it so far.
 
     `base`: folder that relative paths in this file start from. `sections`: checked values by
-    section, profile and key. `unread`: nothing is known of what the file would say.
+    section, profile and key; `singles`: by table and key, of tables that are there once.
+    `unread`: nothing is known of what the file would say.
     """
 
     file: str
@@ -42,6 +43,7 @@ class Document:
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
     places: dict[keys.Path, Place] = dataclasses.field(default_factory=dict)
     sections: dict[str, dict[str, dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    singles: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     problems: list[Problem] = dataclasses.field(default_factory=list)
     unread: bool = False
 

@@ -10,13 +10,13 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cockpit.errors import ConfigError, Problem, UsageError
 from cockpit.profiles import keys
-from cockpit.profiles.loading import check_texts, config_files
+from cockpit.profiles.loading import check_texts, config_files, same_file
 from cockpit.profiles.rewriting import with_value, without
 
 if sys.version_info >= (3, 11):
@@ -38,9 +38,48 @@ def set_value(
     set there or the file cannot be read or written; the file is as it was then.
     """
     parts = keys.split(dotted_key)
+    _edit(path, [_setting(path, parts, value)], _together(path, others))
+
+
+def delete(path: Path, dotted_key: str, *, others: Sequence[Path] | None = None) -> None:
+    """Remove one key, or a whole profile, from a file. Raises as `set_value`, and UsageError if
+    the file does not have the key.
+    """
+    _edit(path, [_removal(path, keys.split(dotted_key))], _together(path, others))
+
+
+def change(
+    path: Path,
+    values: Mapping[tuple[str, ...], object],
+    *,
+    removed: Collection[tuple[str, ...]] = (),
+    files: Sequence[Path] | None = None,
+) -> None:
+    """Set and remove several keys of a file at once, by the parts of their names; all or nothing.
+
+    `files` are those in force, nearest first, among which `path` is or goes to the front. Raises
+    as `delete`.
+    """
+    changes = [_removal(path, parts) for parts in removed]
+    changes += [_setting(path, parts, value) for parts, value in values.items()]
+    together = _together(path, None) if files is None else list(files)
+    if not any(same_file(path, file) for file in together):
+        together.insert(0, path)
+    _edit(path, changes, together)
+
+
+class _Change(NamedTuple):
+    """What is done to the text of a file, and what its data shall be thereafter."""
+
+    rewrite: Callable[[str], str]
+    expect: Callable[[dict[str, Any]], None]
+
+
+def _setting(path: Path, parts: tuple[str, ...], value: object) -> _Change:
+    dotted_key = keys.dotted(parts)
     plain = _plain(value, dotted_key)
 
-    def change(text: str) -> str:
+    def rewrite(text: str) -> str:
         try:
             return with_value(text, parts, plain)
         except ValueError as error:
@@ -51,21 +90,16 @@ def set_value(
             data = data.setdefault(part, {})
         data[parts[-1]] = plain
 
-    _edit(path, change, expect, others)
+    return _Change(rewrite, expect)
 
 
-def delete(path: Path, dotted_key: str, *, others: Sequence[Path] | None = None) -> None:
-    """Remove one key, or a whole profile, from a file. Raises as `set_value`, and UsageError if
-    the file does not have the key.
-    """
-    parts = keys.split(dotted_key)
-
-    def change(text: str) -> str:
+def _removal(path: Path, parts: tuple[str, ...]) -> _Change:
+    def rewrite(text: str) -> str:
         try:
             return without(text, parts)
         except (KeyError, ValueError) as error:
             raise UsageError(
-                f"{dotted_key} is not set in {path}", "see `cockpit profiles show`"
+                f"{keys.dotted(parts)} is not set in {path}", "see `cockpit profiles show`"
             ) from error
 
     def expect(data: dict[str, Any]) -> None:
@@ -73,16 +107,18 @@ def delete(path: Path, dotted_key: str, *, others: Sequence[Path] | None = None)
             data = data[part]
         del data[parts[-1]]
 
-    _edit(path, change, expect, others)
+    return _Change(rewrite, expect)
 
 
-def _edit(
-    path: Path,
-    change: Callable[[str], str],
-    expect: Callable[[dict[str, Any]], None],
-    others: Sequence[Path] | None,
-) -> None:
-    """Change the text of a file, make sure that it says what is expected, and put it in place."""
+def _together(path: Path, others: Sequence[Path] | None) -> list[Path]:
+    return [path, *(config_files(path)[1:] if others is None else others)]
+
+
+def _edit(path: Path, changes: Sequence[_Change], files: Sequence[Path]) -> None:
+    """Change the text of a file, make sure that it says what is expected, and put it in place.
+
+    `files`: all that are checked together, nearest first, `path` among them.
+    """
     old = _read(path)
     raw = (old or b"").removeprefix(_BOM)
     try:
@@ -91,8 +127,10 @@ def _edit(
     except ValueError as error:
         raise _refused(path, check_texts({path: old})[1]) from error
     windows = "\r\n" in text
-    changed = change(text.replace("\r\n", "\n"))
-    expect(data)
+    changed = text.replace("\r\n", "\n")
+    for change in changes:
+        changed = change.rewrite(changed)
+        change.expect(data)
     if not _says(changed, data):
         raise UsageError(
             f"{path} is written in a way that this change cannot be made without loss",
@@ -101,9 +139,7 @@ def _edit(
     if windows:
         changed = changed.replace("\n", "\r\n")
     new = (_BOM if old is not None and old.startswith(_BOM) else b"") + changed.encode()
-    texts: dict[Path, bytes | None] = {path: new}
-    for other in config_files(path)[1:] if others is None else others:
-        texts.setdefault(other, None)
+    texts = {file: new if same_file(path, file) else None for file in files}
     config, problems = check_texts(texts)
     if config is None:
         raise _refused(path, problems)

@@ -18,6 +18,7 @@ from cockpit.profiles import document as documents
 from cockpit.profiles.assembly import assemble, built_in
 from cockpit.profiles.checking import check_document
 from cockpit.profiles.document import Document
+from cockpit.profiles.keys import quote
 from cockpit.profiles.types import Cluster, Config
 
 FILE_NAME = "cockpit.toml"
@@ -41,7 +42,7 @@ def config_files(
     named = explicit or environ.get(VARIABLE)
     found = [here / os.path.expanduser(named)] if named else _upwards(here)[0]
     own = user_file(environ)
-    if _is_file(own) and not any(_same(own, file) for file in found):
+    if _is_file(own) and not any(same_file(own, file) for file in found):
         found.append(own)
     return tuple(found)
 
@@ -86,7 +87,7 @@ def check_texts(
     here = os.path.abspath(cwd or ".")
     read = []
     for file, text in texts.items():
-        base = here if _same(file, own) else documents.folder_of(file)
+        base = here if same_file(file, own) else documents.folder_of(file)
         if text is None:
             document = documents.read(file, base)
         else:
@@ -111,6 +112,16 @@ def builtin() -> Config:
 def with_cluster(config: Config, cluster: Cluster) -> Config:
     """`config` with one more cluster, which no file names; one of the same name is replaced."""
     return msgspec.structs.replace(config, clusters={**config.clusters, cluster.name: cluster})
+
+
+def with_added(config: Config, before: Config) -> Config:
+    """`config`, newly loaded, with the clusters that `with_cluster` had put into `before`."""
+    added = {
+        name: cluster
+        for name, cluster in before.clusters.items()
+        if f"clusters.{quote(name)}.nodes" not in before.sources
+    }
+    return msgspec.structs.replace(config, clusters={**config.clusters, **added})
 
 
 def user_file(environ: Mapping[str, str]) -> Path:
@@ -159,5 +170,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _same(one: Path, other: Path) -> bool:
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, which need not be there."""
     return os.path.realpath(one) == os.path.realpath(other)

@@ -72,3 +72,12 @@ def merge(section: str, documents: Sequence[Document]) -> dict[str, Profile]:
                 elif not (decided and key in WHAT):
                     profile.settings.setdefault(key, Setting(value, document, (*path, key)))
     return merged
+
+
+def merge_single(section: str, documents: Sequence[Document]) -> Profile:
+    """A table that is there once, from documents that come nearest first."""
+    merged = Profile((section,), documents[0])
+    for document in documents:
+        for key, value in document.singles.get(section, {}).items():
+            merged.settings.setdefault(key, Setting(value, document, (section, key)))
+    return merged

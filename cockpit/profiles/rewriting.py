@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cockpit.profiles.checking import KEYS, SINGLES
 from cockpit.profiles.keys import dotted, quote
 from cockpit.profiles.locate import Block, blocks
 
@@ -25,6 +26,8 @@ else:
 _PROFILE = 2
 """Depth of a profile, `clusters.lab`: a table with a header. What lies deeper stands on one line
 unless it has a header already."""
+_ONCE = frozenset({*SINGLES, KEYS})
+"""Tables without a name, which have their header one level higher."""
 
 Parts = tuple[str, ...]
 
@@ -84,14 +87,15 @@ def _get(data: Any, parts: Parts) -> Any:
 def _with_new(text: str, parts: Parts, there: int, value: Any) -> str:
     """Add a key of which only the first `there` parts exist."""
     lines = text.split("\n")
-    if there < _PROFILE <= len(parts):
-        table = _nested(value, parts[_PROFILE:])
+    depth = 1 if parts[0] in _ONCE else _PROFILE
+    if there < depth <= len(parts):
+        table = _nested(value, parts[depth:])
         if isinstance(table, Mapping):
             gap = [""] if any(line.strip() for line in lines) else []
             while lines and not lines[-1].strip():
                 lines.pop()
             pairs = [_pair(name, inner) for name, inner in table.items()]
-            return "\n".join([*lines, *gap, f"[{dotted(parts[:_PROFILE])}]", *pairs, ""])
+            return "\n".join([*lines, *gap, f"[{dotted(parts[:depth])}]", *pairs, ""])
     block = next((b for b in blocks(text) if b.path == parts[:there]), None)
     if block is not None:
         lines.insert(block.last, _pair(parts[there], _nested(value, parts[there + 1 :])))

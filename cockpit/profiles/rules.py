@@ -14,7 +14,7 @@ from typing import Any
 
 from cockpit.errors import UsageError
 from cockpit.profiles import environment, hosts, patterns, types
-from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec
+from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Notify
 from cockpit.protocol import macros
 from cockpit.protocol.records import SecretRef
 
@@ -185,6 +185,7 @@ RULES: dict[tuple[type, str], Rule] = {
     (JobProfile, "module"): lambda value, _: module(value),
     (JobProfile, "command"): lambda value, _: program(value),
     (JobProfile, "working_dir"): absolute,
+    (Notify, "command"): lambda value, _: program(value),
     (SecretRef, "env"): _variable,
     (SecretRef, "cmd"): lambda value, _: program(value),
     (SecretRef, "file"): absolute,

@@ -72,8 +72,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeSpec, ...] = ()
     """The machines in order: hosts, ranges such as "gpu[01-04].lab", or tables with `host`."""
     spares: tuple[NodeSpec, ...] = ()
-    """Nodes held in reserve: shown and watched, but no job starts on them, nor does a restart
-    yet."""
+    """Nodes held in reserve: shown and watched; a job starts or restarts on them only when it is
+    asked to, with `--spares` or, at a start, by their names."""
     user: Text | None = None
     """Login name; what the ssh_config says, or your own, when unset."""
     port: Port | None = None
@@ -99,6 +99,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """Environment of every job on these nodes."""
     secrets: dict[str, SecretRef] = {}
     """Environment whose values are fetched at launch: `NAME = { env = … }`, `cmd` or `file`."""
+    read_only: bool = False
+    """The full-screen cockpit changes nothing on these nodes; commands still do."""
 
 
 class Launcher(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +221,39 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about it."""
 
 
+class Screen(msgspec.Struct, frozen=True, kw_only=True):
+    """The full-screen cockpit: `[screen]`. What it remembers by itself is in a state file."""
+
+    theme: Text | None = None
+    """Theme to start with; the one used last, or one that suits the terminal, when unset."""
+    read_only: bool = False
+    """Nothing on nodes and in files can be changed from the screen."""
+    ascii: bool | None = None
+    """Draw with ASCII characters only; what the locale says when unset."""
+    clusters: tuple[Text, ...] = ()
+    """Clusters that are shown at the start; all when empty."""
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True):
+    """How the cockpit asks for attention: `[notify]`."""
+
+    on: tuple[Literal["end", "failure", "stall", "restart", "node"], ...] = (
+        "end",
+        "failure",
+        "stall",
+    )
+    """What for: a job's end, its failure, a stall, a restart, a node that was lost."""
+    bell: bool = True
+    """Ring the terminal's bell."""
+    title: bool = True
+    """Say it in the terminal's title."""
+    desktop: bool = True
+    """Send the escapes for desktop notifications (OSC 9 and 777) to the terminal."""
+    command: Annotated[tuple[Argument, ...], msgspec.Meta(min_length=1)] | None = None
+    """Program and its arguments, run on this machine; `{title}`, `{text}`, `{kind}`, `{job}` and
+    `{node}` in an argument are replaced."""
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where an effective value comes from. `line` counts from 1; file "" is cockpit's default."""
 
@@ -234,6 +269,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     jobs: dict[str, JobProfile]
     rules: dict[str, Rule] = {}
     """Tried in order, before the built-in ones."""
+    screen: Screen = Screen()
+    notify: Notify = Notify()
+    keys: dict[str, tuple[str, ...]] = {}
+    """Action id -> its keys, instead of those that it has; none at all with an empty list."""
     sources: dict[str, Source] = {}
     """Dotted key ("clusters.lab.user") -> the file and line that set it. Every field of every
     profile has its entry, and so has every variable of `env` and `secrets`."""

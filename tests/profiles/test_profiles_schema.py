@@ -15,9 +15,9 @@ import pytest
 
 from cockpit import profiles
 from cockpit.profiles import check, descriptions, load, schema
-from cockpit.profiles.checking import SECTIONS, fields
+from cockpit.profiles.checking import SECTIONS, SINGLES, fields
 from cockpit.profiles.rules import ONE_OR_MANY, RDZV_CONF
-from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Rule
+from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Notify, Rule, Screen
 from cockpit.protocol.records import SecretRef
 
 if sys.version_info >= (3, 11):
@@ -34,6 +34,8 @@ RECORDS: dict[type, str] = {
     Launcher: "## Launchers",
     JobProfile: "## Jobs",
     Rule: "## Rules",
+    Screen: "## The screen",
+    Notify: "## Attention",
     SecretRef: "## Environment and secrets",
 }
 
@@ -95,7 +97,7 @@ def conforms(value: Any, rule: dict[str, Any], root: dict[str, Any]) -> bool:
 
 def test_the_schema_is_json_and_describes_every_key() -> None:
     document = json.loads(json.dumps(schema()))
-    for record in (Cluster, Launcher, JobProfile, Rule, NodeSpec, SecretRef):
+    for record in (Cluster, Launcher, JobProfile, Rule, Screen, Notify, NodeSpec, SecretRef):
         table = document["$defs"][record.__name__]
         assert set(table["properties"]) == set(fields(record))
         assert table["additionalProperties"] is False
@@ -167,6 +169,27 @@ LAB = '[clusters.lab]\nnodes = ["a"]\n'
         "[jobs.j]\ncommand = []",
         '[jobs.j]\ncommand = ["x"]',
         "[other]",
+        '[screen]\ntheme = "dark"',
+        '[screen]\ntheme = ""',
+        "[screen]\nclusters = []",
+        '[screen]\ntheem = "dark"',
+        "[notify]\non = []",
+        '[notify]\non = ["node"]',
+        '[notify]\non = ["nodes"]',
+        '[notify]\ncommand = ["say", "{text}"]',
+        "[notify]\ncommand = []",
+        "[keys]",
+        '[keys]\n"a.b" = "ctrl+x"',
+        '[keys]\n"a.b" = ","',
+        '[keys]\n"a.b" = "f1,f2"',
+        '[keys]\n"a.b" = "ctrl+,"',
+        '[keys]\n"a.b" = "f1 f2"',
+        '[keys]\n"a.b" = ""',
+        '[keys]\n"a.b" = []',
+        '[keys]\n"a.b" = ["f1", "f2"]',
+        '[keys]\n"a.b" = [""]',
+        '[keys]\n"a.b" = 1',
+        '[keys]\na.b = "f1"',
     ],
 )
 def test_schema_and_check_agree_on_types_and_limits(tmp_path: Path, text: str) -> None:
@@ -186,10 +209,11 @@ def test_the_example_loads_without_a_problem(tmp_path: Path) -> None:
     assert set(config.jobs) == {"llama", "elastic", "clean-scratch"}
 
 
-@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile, Rule, NodeSpec, SecretRef])
+@pytest.mark.parametrize("record", list(RECORDS))
 def test_the_example_shows_every_key(record: type) -> None:
     text = EXAMPLE.read_text()
-    section = next((name for name, known in SECTIONS.items() if known is record), None)
+    tables = {**SECTIONS, **SINGLES}
+    section = next((name for name, known in tables.items() if known is record), None)
     if section is not None:  # Its own part of the file, from one headline to the next.
         parts = re.split(r"^# ── (\w+)", text, flags=re.MULTILINE)
         text = parts[parts.index(section.capitalize()) + 1]
@@ -211,7 +235,7 @@ def test_the_reference_page_has_every_key_and_no_other(record: type) -> None:
     assert set(rows(record)) == set(fields(record))
 
 
-@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile, Rule, NodeSpec])
+@pytest.mark.parametrize("record", [record for record in RECORDS if record is not SecretRef])
 def test_the_reference_page_gives_the_defaults_of_the_types(record: type) -> None:
     for key, (_, default, _) in rows(record).items():
         field = fields(record)[key]
@@ -224,11 +248,11 @@ def test_the_reference_page_gives_the_defaults_of_the_types(record: type) -> Non
         assert default == written, f"{record.__name__}.{key}"
 
 
-@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile])
+@pytest.mark.parametrize("record", [Cluster, Launcher, JobProfile, Notify])
 def test_the_reference_page_names_every_choice(record: type) -> None:
     page = rows(record)
     for name, definition in schema()["$defs"][record.__name__]["properties"].items():
-        for choice in definition.get("enum", ()):
+        for choice in definition.get("enum", definition.get("items", {}).get("enum", ())):
             assert f'`"{choice}"`' in page[name][0]
 
 
@@ -246,7 +270,7 @@ def test_the_toml_on_the_reference_page_is_valid(tmp_path: Path) -> None:
 
 
 def test_every_field_of_the_types_has_a_docstring() -> None:
-    for record in (Cluster, Launcher, JobProfile, Rule, NodeSpec):
+    for record in (Cluster, Launcher, JobProfile, Rule, Screen, Notify, NodeSpec):
         assert set(descriptions(record)) == set(record.__struct_fields__)
 
 

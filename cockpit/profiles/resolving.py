@@ -7,9 +7,10 @@ None means "not typed".
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,9 +18,9 @@ from cockpit.errors import UsageError
 from cockpit.profiles import environment, rules
 from cockpit.profiles.checking import MAX_NAME
 from cockpit.profiles.request import Request
-from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher
+from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec
 from cockpit.protocol.records import SecretRef
-from cockpit.text import clean
+from cockpit.text import clean, count_of
 
 _T = TypeVar("_T")
 _MAX_CFG = 256 * 1024
@@ -42,6 +43,9 @@ def resolve(
     secrets: Mapping[str, SecretRef] | None = None,
     working_dir: str | os.PathLike[str] | None = None,
     max_restarts: int | None = None,
+    on: Sequence[str] = (),
+    without: Sequence[str] = (),
+    spares: bool = False,
     cwd: str | os.PathLike[str] | None = None,
 ) -> Request:
     """The request that `config` and the typed values make together.
@@ -49,50 +53,72 @@ def resolve(
     A typed script, module or command replaces the profile's together with its arguments. Variables
     merge: cluster < launcher < job < `env`. A typed variable that a profile calls a secret, or
     whose name looks like one, becomes (or stays) an entry of `secrets`; hand the same `env` to
-    whoever fetches the secrets, as values that need no fetching. `cwd` (default: the current
-    folder) is where a typed `working_dir` starts from and where a job without profile runs.
+    whoever fetches the secrets, as values that need no fetching. `on` names the only nodes that may
+    take part (all of them do unless `nodes` says how many), `without` those that shall not; with
+    `spares` the cluster's spares may, behind its nodes. `cwd` (default: the current folder) is
+    where a typed `working_dir` starts from and where a job without profile runs.
 
     Raises UsageError for an unknown name, nothing or too much to run, impossible counts, more
-    nodes than the cluster has, or a script, folder or `cfg_path` that is not there.
+    nodes than the cluster has, or a script, folder or `cfg_path` that is not there; its `about` is
+    the name of the argument.
     """
     here = os.path.abspath(os.fspath(cwd) if cwd is not None else ".")
-    profile = _named(config.jobs, job, "job profile") if job is not None else None
+    with _about("job"):
+        profile = _named(config.jobs, job, "job profile") if job is not None else None
     base = profile or JobProfile(name="", working_dir=here)
-    chosen = _named(config.clusters, base.cluster if cluster is None else cluster, "cluster")
-    starter = _named(config.launchers, base.launcher if launcher is None else launcher, "launcher")
-    low, high = _node_counts(base.nodes if nodes is None else nodes, chosen)
-    folder = base.working_dir
-    if working_dir is not None:
-        folder = rules.absolute(os.fspath(working_dir), here)
+    with _about("cluster"):
+        cluster_name = base.cluster if cluster is None else cluster
+        chosen = _named(config.clusters, cluster_name, "cluster")
+    with _about("launcher"):
+        launcher_name = base.launcher if launcher is None else launcher
+        starter = _named(config.launchers, launcher_name, "launcher")
+    candidates = _candidates(chosen, on, without, spares=spares)
+    with _about("nodes"):
+        wanted = nodes if nodes is not None else len(on) if on else base.nodes
+        low, high = _node_counts(wanted, chosen, len(candidates))
     on_this_machine = chosen.sync or chosen.executor == "local"
-    if on_this_machine and not os.path.isdir(folder):
-        raise UsageError(f"the working directory {folder} is not there", "see --working-dir")
+    folder = base.working_dir
+    with _about("working_dir"):
+        if working_dir is not None:
+            folder = rules.absolute(os.fspath(working_dir), here)
+        if on_this_machine and not os.path.isdir(folder):
+            raise UsageError(f"the working directory {folder} is not there", "see --working-dir")
     typed = (script, module, None if command is None else tuple(command))
     what = typed if any(part is not None for part in typed) else (
         base.script, base.module, base.command
     )  # fmt: skip
-    script, module, program = _one_of(*what)
-    if script is not None:
-        origin = here if what is typed else folder
-        script = _script(script, folder, origin, relative=chosen.sync, look=on_this_machine)
-    if args is None:
-        args = () if what is typed else base.args
-    if any("\0" in argument for argument in args):
-        raise UsageError("an argument holds NUL, which no argument can")
-    variables, references = _environment(chosen, starter, base, env or {}, secrets or {})
-    restarts = max_restarts if max_restarts is not None else base.max_restarts
-    if restarts is not None and restarts < 0:
-        raise UsageError(f"{restarts} restarts make no sense", "0 or more")
+    with _about("target"):
+        script, module, program = _one_of(*what)
+        if script is not None:
+            origin = here if what is typed else folder
+            script = _script(script, folder, origin, relative=chosen.sync, look=on_this_machine)
+    with _about("args"):
+        if args is None:
+            args = () if what is typed else base.args
+        if any("\0" in argument for argument in args):
+            raise UsageError("an argument holds NUL, which no argument can")
+    with _about("env"):
+        variables, references = _environment(chosen, starter, base, env or {}, secrets or {})
+    with _about("max_restarts"):
+        restarts = max_restarts if max_restarts is not None else base.max_restarts
+        if restarts is not None and restarts < 0:
+            raise UsageError(f"{restarts} restarts make no sense", "0 or more")
+    with _about("nproc_per_node"):
+        ranks = rules.process_count(
+            base.nproc_per_node if nproc_per_node is None else nproc_per_node
+        )
+    with _about("name"):
+        called = _job_name(name, job, script, module, program)
+    with _about("launcher"):
+        cfg = _cfg(starter)
     return Request(
-        name=_job_name(name, job, script, module, program),
+        name=called,
         cluster=chosen,
         launcher=starter,
-        nodes=chosen.nodes,
+        nodes=candidates,
         min_nodes=low,
         max_nodes=high,
-        nproc_per_node=rules.process_count(
-            base.nproc_per_node if nproc_per_node is None else nproc_per_node
-        ),
+        nproc_per_node=ranks,
         script=script,
         module=module,
         command=program,
@@ -102,7 +128,34 @@ def resolve(
         secrets=references,
         max_restarts=starter.max_restarts if restarts is None else restarts,
         metrics=base.metrics,
-        cfg=_cfg(starter),
+        cfg=cfg,
+    )
+
+
+@contextlib.contextmanager
+def _about(argument: str) -> Iterator[None]:
+    """Have usage errors from inside say what they are about."""
+    try:
+        yield
+    except UsageError as error:
+        error.about = error.about or argument
+        raise
+
+
+def _candidates(
+    cluster: Cluster, on: Sequence[str], without: Sequence[str], *, spares: bool
+) -> tuple[NodeSpec, ...]:
+    """The nodes that may take part, in the order of the profile, spares last."""
+    reserve = tuple(spec for spec in cluster.spares if spares or spec.name in on)
+    every = (*cluster.nodes, *cluster.spares)
+    for argument, names in (("on", on), ("without", without)):
+        with _about(argument):
+            for name in names:
+                _named({spec.name: spec for spec in every}, name, f"node of {cluster.name}")
+    return tuple(
+        spec
+        for spec in (*cluster.nodes, *reserve)
+        if spec.name not in without and (not on or spec.name in on)
     )
 
 
@@ -139,12 +192,14 @@ def _named(known: Mapping[str, _T], name: str, what: str) -> _T:
         raise UsageError(f"there is no {what} called {name!r}", hint) from None
 
 
-def _node_counts(value: int | str, cluster: Cluster) -> tuple[int, int]:
+def _node_counts(value: int | str, cluster: Cluster, candidates: int) -> tuple[int, int]:
     low, high = rules.node_count(value)
-    if high > len(cluster.nodes):
-        has = f"{len(cluster.nodes)} node{'s' if len(cluster.nodes) != 1 else ''}"
+    if high > candidates:
+        has = f"the cluster {cluster.name} has {count_of(len(cluster.nodes), 'node')}"
+        if candidates != len(cluster.nodes):
+            has += f", of which {candidates} may take part"
         raise UsageError(
-            f"{high} nodes were asked for, and the cluster {cluster.name} has {has}",
+            f"{high} nodes were asked for, and {has}",
             "ask for fewer with --nodes, or choose another cluster with -c",
         )
     return low, high

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from cockpit.profiles import types
-from cockpit.profiles.checking import SECTIONS
+from cockpit.profiles.checking import KEYS, SECTIONS, SINGLES
 from cockpit.profiles.rules import ONE_OR_MANY, RDZV_CONF
 from cockpit.profiles.types import NodeSpec
 from cockpit.protocol.records import SecretRef
@@ -26,14 +26,15 @@ _SECRET_FIELDS = {
     "cmd": "Program and arguments whose output is the value, less one newline.",
     "file": "A file on the machine that cockpit runs on, less one newline.",
 }
+_KEY_NAME = r"^(\S|[^\s,]+|[^\s,]+\+,)$"
 
 
 def schema() -> dict[str, Any]:
     """The schema as JSON-ready dictionaries (draft 2020-12)."""
     _, definitions = msgspec.json.schema_components(
-        [*SECTIONS.values(), NodeSpec, SecretRef], ref_template="#/$defs/{name}"
+        [*SECTIONS.values(), *SINGLES.values(), NodeSpec, SecretRef], ref_template="#/$defs/{name}"
     )
-    records: list[type[msgspec.Struct]] = [*SECTIONS.values(), NodeSpec]
+    records: list[type[msgspec.Struct]] = [*SECTIONS.values(), *SINGLES.values(), NodeSpec]
     for record in records:
         _describe(definitions[record.__name__], record)
     for record in SECTIONS.values():
@@ -50,7 +51,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": _DIALECT,
         "title": "cockpit.toml",
-        "description": "Profiles of cockpit: clusters, launchers, jobs, rules.",
+        "description": "Profiles of cockpit, and what its screen shall be like.",
         "type": "object",
         "properties": {
             section: {
@@ -59,9 +60,21 @@ def schema() -> dict[str, Any]:
                 "additionalProperties": {"$ref": f"#/$defs/{record.__name__}"},
             }
             for section, record in SECTIONS.items()
-        },
+        }
+        | {section: {"$ref": f"#/$defs/{record.__name__}"} for section, record in SINGLES.items()}
+        | {KEYS: _key_table()},
         "additionalProperties": False,
         "$defs": definitions,
+    }
+
+
+def _key_table() -> dict[str, Any]:
+    name = {"type": "string", "pattern": _KEY_NAME}
+    choices = [{"enum": [""]}, name, {"type": "array", "items": name}]
+    return {
+        "description": 'Keys of the screen\'s actions by their ids; "" takes an action its keys.',
+        "type": "object",
+        "additionalProperties": {"anyOf": choices},
     }
 
 

@@ -2,8 +2,8 @@
 
 It runs with gloo on CPUs and with NCCL where there are GPUs, for `--seconds` of training, and
 prints a line about twice a second. Rank 0 keeps a checkpoint, so that a restart goes on where the
-last one stopped. `--fail-rank` and `--fail-at` make one rank fail, once, to show what a first
-cause and a restart look like.
+last one stopped, and makes one when somebody asks for it. `--fail-rank` and `--fail-at` make one
+rank fail, once, to show what a first cause and a restart look like.
 
     cockpit run --nproc-per-node 2 examples/train_ddp.py --seconds 10
     torchrun --standalone --nproc-per-node 2 examples/train_ddp.py --seconds 10
@@ -22,6 +22,17 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.elastic.multiprocessing.errors import record
 from torch.nn.parallel import DistributedDataParallel
+
+try:  # in a job of cockpit's; under another launcher nobody asks for a checkpoint
+    from cockpit import checkpoint_saved, checkpoint_wanted
+except ImportError:
+
+    def checkpoint_wanted(step: int | None = None) -> bool:  # noqa: ARG001
+        return False
+
+    def checkpoint_saved() -> None:
+        pass
+
 
 VOCABULARY = 64
 CONTEXT = 16
@@ -189,9 +200,12 @@ class Trainer:
                 say(self.place, f"step={self.step} loss={loss:.4f} tokens/s={rate:.0f}")
                 logged = now
                 losses.clear()
-            if now - saved >= options.checkpoint_every:
+            wanted = checkpoint_wanted(self.step)
+            if wanted or now - saved >= options.checkpoint_every:
                 self.save()
                 saved = now
+            if wanted:
+                checkpoint_saved()
         self.save()
 
     def goes_on(self) -> bool:

@@ -2,7 +2,8 @@
 
 The launcher process starts ranks, tells of them in `launcher.jsonl`, and obeys requests as an
 instrumented one does. What a rank does is in the file `do.<generation>.<rank>` of the job's working
-directory, else in `do`: beat (as long as nothing is said), hang, end, mute. With a file `deaf`
+directory, else in `do`: beat (as long as nothing is said), save (beat, and make checkpoints on
+request), hang, end, mute. With a file `deaf`
 there the launcher process hears no request, with `refuse` it refuses restarts.
 """
 
@@ -45,11 +46,14 @@ while True:
         if mine is not None:
             mine.add_flags(slot.ENDED)
         break
-    if do == "beat" and mine is not None:
+    if do in ("beat", "save") and mine is not None:
         mine.step(own_ns=2_000_000 if do == "beat" else -1)
         mine.heartbeat(loss=1.0 / (step + 1), broken=float("nan"))
         step += 1
         print(f"step {step} lr={step}e-3", flush=True)
+        if do == "save" and mine.checkpoint_wanted(step):
+            print(f"saving at {step}", flush=True)
+            mine.checkpoint_saved()
     time.sleep(0.02)
 """
 
@@ -60,6 +64,7 @@ sys.path.insert(0, runtime)
 from cockpit.node.journal import Journal
 from cockpit.node.launch.recorder import process
 folder = os.environ["COCKPIT_ATTEMPT_DIR"]
+first_rank = 4 + count * int(os.environ["COCKPIT_ATTEMPT"].rpartition("/")[2])
 journal = Journal(folder + "/launcher.jsonl")
 
 def start(generation):
@@ -73,7 +78,7 @@ def start(generation):
             rank = subprocess.Popen(argv, stdout=stdout, stderr=stderr)
         ranks.append(rank)
         told.append({
-            "rank": 4 + local_rank, "local_rank": local_rank, "process": process(rank.pid),
+            "rank": first_rank + local_rank, "local_rank": local_rank, "process": process(rank.pid),
             "out": out, "err": err,
         })
     journal.write("generation", generation=generation, ranks=told)
@@ -156,6 +161,12 @@ class Training(Attempt):
         return [event for event in self.events() if event["kind"] == kind]
 
 
+def launcher_argv(count: int) -> tuple[str, ...]:
+    """What to run, with macros: the launcher process of `count` ranks on each node."""
+    launcher, rank = (code.replace("${", "$${") for code in (LAUNCHER, RANK))
+    return (sys.executable, "-c", launcher, "${runtime}", str(count), rank)
+
+
 def training(
     node: Node, count: int = 2, first: str = "beat", fields: Any = None, **watch: Any
 ) -> Training:
@@ -165,12 +176,7 @@ def training(
     """
     (node.work / "do").write_text(first)
     job = node.job(
-        sys.executable,
-        "-c",
-        LAUNCHER.replace("${", "$${"),
-        "${runtime}",
-        str(count),
-        RANK.replace("${", "$${"),
+        *launcher_argv(count),
         **{"kind": "torchrun", "watch": Watch(**{"interval": 0.1, **watch}), **(fields or {})},
     )
     plain = node.attempt(job=job)

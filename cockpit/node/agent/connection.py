@@ -3,6 +3,7 @@
 The agent owns one. Output has two lanes: control frames (answers, telemetry) overtake bulk frames
 (log data and whatever must stay behind it). Bulk is made only when there is room for it: sources
 are asked for one chunk each, in turn, so that one chatty file starves nobody and little is queued.
+What is in no hurry waits a moment for something to go with, since the controller pays per packet.
 Nothing here blocks.
 """
 
@@ -14,7 +15,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from cockpit.node.agent.loop import BROKEN, WRITE, Loop
+from cockpit.node.agent.loop import BROKEN, WRITE, Loop, Timer
 from cockpit.protocol import frames
 
 TYPE_CHECKING = False  # typing itself would be a tenth of an agent's start
@@ -39,6 +40,8 @@ BUFFERS = 512
 """Buffers in one writev; the kernel takes up to 1024."""
 CONGESTED = 512 * 1024
 """Bytes of unsent control frames above which periodic senders skip a turn."""
+PATIENCE = 0.1
+"""Seconds that a frame which is in no hurry waits for others to go with."""
 ROUNDS = 4
 """Times that output is filled and flushed before the loop looks at its input again."""
 READ_SIZE = 64 * 1024
@@ -76,6 +79,9 @@ class Connection:
         self._decoder = frames.Decoder()
         self._control: deque[bytes] = deque()
         self._control_bytes = 0
+        self._patient: list[bytes] = []
+        """Control frames that wait for others to go with, PATIENCE seconds at most."""
+        self._patience: Timer | None = None
         self._bulk: deque[tuple[bytes, ...]] = deque()
         self._bulk_bytes = 0
         self._batch: list[bytes | memoryview] = []
@@ -92,14 +98,28 @@ class Connection:
         """The controller does not keep up with control frames; skip what can be skipped."""
         return self._control_bytes > CONGESTED
 
-    def send(self, kind: int, stream: int, value: Any, *, after_data: bool = False) -> None:
-        """Queue a JSON frame; `after_data` keeps it behind the bulk that is queued already."""
+    def send(
+        self,
+        kind: int,
+        stream: int,
+        value: Any,
+        *,
+        after_data: bool = False,
+        patient: bool = False,
+    ) -> None:
+        """Queue a JSON frame; `after_data` keeps it behind the bulk that is queued already,
+        `patient` lets it wait for other frames, up to PATIENCE seconds."""
         frame = frames.encode(kind, stream, json_payload(value))
         if after_data:
             self._queue_bulk((frame,), len(frame))
         elif self._open:
-            self._control.append(frame)
             self._control_bytes += len(frame)
+            if not patient:
+                self._control.append(frame)
+                return
+            self._patient.append(frame)
+            if self._patience is None:
+                self._patience = self._loop.later(PATIENCE, self._wait_no_longer)
 
     def send_data(self, stream: int, offset: int, data: bytes) -> None:
         """Queue a DATA frame. `data` is not copied."""
@@ -142,7 +162,17 @@ class Connection:
             self._bulk.append(buffers)
             self._bulk_bytes += length
 
+    def _wait_no_longer(self) -> None:
+        """What was patient goes now, in front of what was queued after it."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        self._control.extendleft(reversed(self._patient))
+        self._patient.clear()
+
     def _take_batch(self) -> None:
+        if self._patient and (self._control or self._bulk):
+            self._wait_no_longer()
         while self._control and len(self._batch) < BUFFERS:
             frame = self._control.popleft()
             self._control_bytes -= len(frame)

@@ -38,6 +38,11 @@ class Follow(BulkStream):
         """Descriptor of the followed file, -1 while it does not exist."""
         return self._fd
 
+    @property
+    def position(self) -> int:
+        """Offset of the next byte to send."""
+        return self._position
+
     def start(self) -> None:
         """Answer with what is there now, then send."""
         self._open()

@@ -49,6 +49,7 @@ class Operations:
             "read": self._read,
             "list": self._list,
             "has_code": self._has_code,
+            "get_code": self._get_code,
             "put_code": self._put_code,
             "free_port": self._free_port,
             "preflight": self._preflight,
@@ -134,6 +135,11 @@ class Operations:
 
         answer = codestore.has_code(self._services.node, arguments)
         OneShot(self._services, number).reply_last(answer)
+
+    def _get_code(self, number: int, arguments: Arguments) -> None:
+        from cockpit.node.agent.codefetch import GetCode
+
+        _registered(GetCode(self._services, number, arguments)).start()
 
     def _put_code(self, number: int, arguments: Arguments) -> None:
         from cockpit.node.agent.codestore import PutCode

@@ -71,9 +71,10 @@ class Stream:
         if not self.ended:
             self.services.connection.send(Kind.REPLY, self.number, value)
 
-    def event(self, value: dict[str, Any]) -> None:
+    def event(self, value: dict[str, Any], *, patient: bool = False) -> None:
+        """`patient`: it may wait a moment for other frames to go with."""
         if not self.ended:
-            self.services.connection.send(Kind.EVENT, self.number, value)
+            self.services.connection.send(Kind.EVENT, self.number, value, patient=patient)
 
     def send_data(self, offset: int, data: bytes) -> None:
         if not self.ended:

@@ -2,12 +2,14 @@
 
 One per agent, shared by all `follow` streams. The first change after quiet wakes at once; after
 that changes are gathered for BURST seconds, for all files together, since the controller pays per
-packet and not per byte. Knows nothing of frames and reads no file.
+packet and not per byte; twice as long where so much comes that nobody reads it line by line. Knows
+nothing of frames and reads no file.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from cockpit.node.agent import inotify
 from cockpit.node.agent.loop import Loop, Timer
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
         @property
         def path(self) -> str: ...
 
+        @property
+        def position(self) -> int:
+            """Up to where it was read."""
+
         def appeared(self) -> bool:
             """Try to open a missing file."""
 
@@ -40,6 +46,10 @@ if TYPE_CHECKING:
 
 BURST = 0.05
 """Seconds between two rounds of small reads."""
+LONG_BURST = 0.1
+"""The same while MUCH is read."""
+MUCH = 40_000
+"""Bytes a second, of all files together: some 400 lines."""
 SETTLE = 0.25
 """Seconds after the first follower during which files are only looked at: loading inotify would
 hold up the first bytes, when those of a whole cluster may be due."""
@@ -69,6 +79,8 @@ class Tails:
         self._settled = False
         self._polling: Timer | None = None
         self._sweeping: Timer | None = None
+        self._read = (time.monotonic(), 0)
+        """When the last burst began, and what had been read of all files by then."""
 
     def add(self, follower: Follower) -> None:
         """Wake `follower` from now on, until `remove`."""
@@ -171,7 +183,15 @@ class Tails:
                     self._arm(entry)  # a nearer folder may exist now, or this one is gone
         # Changes gather in the kernel until the next burst is due.
         self._loop.unwatch(self._inotify.fd)
-        self._loop.later(BURST, self._resume)
+        self._loop.later(self._pause(), self._resume)
+
+    def _pause(self) -> float:
+        """Seconds until the next burst, by how much was read since the last one."""
+        then, before = self._read
+        now = time.monotonic()
+        total = sum(entry.follower.position for entry in self._entries.values())
+        self._read = (now, total)
+        return LONG_BURST if total - before >= MUCH * (now - then) else BURST
 
     def _resume(self) -> None:
         assert self._inotify is not None

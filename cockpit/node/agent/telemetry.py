@@ -111,7 +111,7 @@ class Telemetry(Stream):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        self._first = False
+        first, self._first = self._first, False
         now = time.monotonic()
         host, gpus = (reading for _, reading in self._readings)
         usable = host.fresh and host.error is None
@@ -139,4 +139,4 @@ class Telemetry(Stream):
             found, sample["simulated"] = gpus.value
             sample["gpus"], sample["gpu_error"] = found.gpus, found.error
             sample["driver"], sample["cuda"] = found.driver, found.cuda
-        self.event(sample)
+        self.event(sample, patient=not first)

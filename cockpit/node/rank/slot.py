@@ -2,7 +2,8 @@
 
 Written by the rank itself (`instrument` loads this file by its path, so it imports nothing of
 cockpit) and by ft_launcher's rank monitors; read by the supervisor. A beat is a store into mapped
-memory: it never blocks, needs no reader, and its last value outlives the process.
+memory: it never blocks, needs no reader, and its last value outlives the process. One word of the
+page goes the other way: in it the supervisor asks for a checkpoint.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ OWN = 4
 ENDED = 8
 """Flag: the script and its threads came to their end; nothing beats any more."""
 
+CHECKPOINTS = 16
+"""Flag: the user's code asks by `cockpit.checkpoint_wanted` whether to make a checkpoint."""
+
 MAX_METRICS = 64
 MAX_NAME = 40
 """Bytes of a metric's name."""
@@ -50,10 +54,24 @@ _FIXED_AT = 16
 _BODIES_AT = (64, 128)
 _NOTE_AT = 192
 _TEXT_AT = 320
+_ASKED_AT = 832
+"""The word of the supervisor: which checkpoint is wanted, at which step. 0: none."""
+_WORDS_AT = 840
+_WORDS = struct.Struct("=QQQ")
+"""Of checkpoints: the step at which the code has asked last whether one is wanted, the request
+that it was told of and the step of that, the number of the request that it has saved."""
 _METRICS_AT = 1024
 _NO_STEP = -1
 _MAX_STEP = 2**62
 _TRIES = 100
+_STEP_BITS = 48
+_STEP_MASK = (1 << _STEP_BITS) - 1
+MAX_ASKED_STEP = _STEP_MASK
+MAX_REQUEST = (1 << (64 - _STEP_BITS)) - 1
+"""A request is one word, its number above its step, so that no half of one is ever read."""
+
+_ASKED_WORD = _ASKED_AT // 8
+_STEP_WORD, _ANSWER_WORD, _SAVED_WORD = range(_WORDS_AT // 8, _WORDS_AT // 8 + 3)
 
 _pack_body = _BODY.pack_into
 
@@ -89,6 +107,8 @@ class Slot:
         self._own_ns = 0
         self._own_steps = 0
         self._flags = 0
+        self._answered = 0
+        """Number of the request for a checkpoint that the code was told of last."""
         self._notes: list[str] = []
         self._metrics: dict[str, int] = {}
         self._complaints: set[str] = set()
@@ -177,6 +197,37 @@ class Slot:
                     self._complain(name, f"{name!r} is no number: {type(value).__name__}")
         self.beat()
 
+    def checkpoint_wanted(self, step: int | None = None) -> bool:
+        """What `cockpit.checkpoint_wanted` is inside a rank; see there. Raises nothing."""
+        if not self._flags & CHECKPOINTS:
+            self.add_flags(CHECKPOINTS)
+        words = self._words
+        try:
+            number = words[_STEP_WORD] = self._step + 1 if step is None else step
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the training
+            number = self._odd_step(step)
+        asked = words[_ASKED_WORD]
+        if not asked or asked >> _STEP_BITS == self._answered or number < asked & _STEP_MASK:
+            return False
+        self._answered = asked >> _STEP_BITS
+        words[_ANSWER_WORD] = self._answered << _STEP_BITS | min(number, _STEP_MASK)
+        return True
+
+    def _odd_step(self, step: Any) -> int:
+        """The number of a step that is not simply one: a tensor's, a float, or none at all."""
+        try:
+            number = max(int(step), 0)
+            self._words[_STEP_WORD] = number
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the training
+            self._complain("checkpoint", f"the step of checkpoint_wanted is {type(step).__name__}")
+            return -1
+        return number
+
+    def checkpoint_saved(self) -> None:
+        """What `cockpit.checkpoint_saved` is inside a rank; see there."""
+        if self._answered:
+            self._words[_SAVED_WORD] = self._answered
+
     def _set_step(self, step: Any) -> None:
         try:
             number = int(step)
@@ -226,11 +277,16 @@ class Beat:
     `step` is the user's own where there is one (flag USER), else the number of the newest optimizer
     step, from 0; `steps` counts optimizer steps in either case. Of `own_steps` of them it is told
     that they took `own_ns` together without waiting for other ranks.
+
+    Where the code makes checkpoints (flag CHECKPOINTS), `asked_step` is the step at which it has
+    asked last whether one is wanted, `answered` the number of the request that it was told of, at
+    `answered_step`, and `saved` that of the newest that it has saved; 0 is none.
     """
 
     __slots__ = (
-        "beats", "flags", "local_rank", "metrics", "mono_ns", "note", "own_ns", "own_steps",
-        "pid", "sections", "started_ns", "step", "steps",
+        "answered", "answered_step", "asked_step", "beats", "flags", "local_rank", "metrics",
+        "mono_ns", "note", "own_ns", "own_steps", "pid", "saved", "sections", "started_ns", "step",
+        "steps",
     )  # fmt: skip
 
     def __init__(self, data: bytes) -> None:
@@ -247,10 +303,41 @@ class Beat:
         self.note = _text(data[_NOTE_AT : _NOTE_AT + MAX_NOTE])
         sections = _text(data[_TEXT_AT : _TEXT_AT + MAX_TEXT])
         self.sections = tuple(sections.split("\n")) if sections else ()
+        self.asked_step, answer, self.saved = _WORDS.unpack_from(data, _WORDS_AT)
+        self.answered, self.answered_step = answer >> _STEP_BITS, answer & _STEP_MASK
         self.metrics: dict[str, float] = {}
         for index in range(min(count, MAX_METRICS)):
             name, value = _ENTRY.unpack_from(data, _METRICS_AT + index * _ENTRY.size)
             self.metrics[_text(name)] = value
+
+
+class Asker:
+    """The supervisor's word in the slot at `path`. Raises OSError where there is no slot."""
+
+    def __init__(self, path: str) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size < SIZE:
+                raise OSError(f"{path} is too short for a heartbeat slot")
+            self._map = mmap.mmap(fd, SIZE)
+        finally:
+            os.close(fd)
+
+    def ask(self, number: int, step: int) -> None:
+        """Want checkpoint `number` from step `step` on; 1 to MAX_REQUEST, 0 to MAX_ASKED_STEP."""
+        self._store(number << _STEP_BITS | step)
+
+    def withdraw(self) -> None:
+        """Want none; who was told of one already goes on with it."""
+        self._store(0)
+
+    def close(self) -> None:
+        self._map.close()
+
+    def _store(self, word: int) -> None:
+        # By a whole word; struct would clear the place before it stores to it.
+        with memoryview(self._map).cast("Q") as words:
+            words[_ASKED_WORD] = word
 
 
 def _text(data: bytes) -> str:

@@ -94,12 +94,19 @@ class RankBeats:
         self._steps: collections.deque[float] = collections.deque(maxlen=WINDOW)
         self._beats: collections.deque[float] = collections.deque(maxlen=WINDOW)
         self._own: collections.deque[float] = collections.deque(maxlen=WINDOW)
+        self.slot_path = self._own_slot.path
+        """Where its slot lies, "" where it has none."""
+        self._paces: collections.deque[float] = collections.deque(maxlen=WINDOW)
+        self._paced = 0.0
+        """When the step at which it asks for checkpoints was seen to move; 0: not yet."""
 
     def sample(self, now: float) -> None:
         beat, before = self._own_slot.read(), self._beat
         moved = False
         if beat is not None and beat.pid == self._rank.process.pid:
             self._beat = beat
+            if before is not None and beat.asked_step != before.asked_step:
+                self._learn_pace(now, beat.asked_step - before.asked_step)
             if before is not None and beat.mono_ns != before.mono_ns:
                 self._learn(before, beat)
                 moved = True
@@ -120,6 +127,32 @@ class RankBeats:
         own_steps = beat.own_steps - before.own_steps
         if own_steps > 0:
             self._own.append((beat.own_ns - before.own_ns) / 1e9 / own_steps)
+
+    def _learn_pace(self, now: float, steps: int) -> None:
+        if self._paced and steps > 0:
+            self._paces.append((now - self._paced) / steps)
+        self._paced = now
+
+    @property
+    def rank(self) -> int:
+        return self._rank.rank
+
+    @property
+    def newest(self) -> slot.Beat | None:
+        """The newest beat, as it was sampled."""
+        return self._beat
+
+    def look_now(self) -> slot.Beat | None:
+        """What the slot says at this moment, whosever it is."""
+        return self._own_slot.read()
+
+    @property
+    def makes_checkpoints(self) -> slot.Beat | None:
+        """Its newest beat, if it is there and makes checkpoints on request."""
+        beat = self._beat
+        if beat is None or self._gone or beat.flags & slot.ENDED:
+            return None
+        return beat if beat.flags & slot.CHECKPOINTS else None
 
     def stage(self, now: float) -> str:
         beat = self._beat
@@ -181,8 +214,15 @@ class RankBeats:
                 for name, value in {**metrics, **(beat.metrics if beat is not None else {})}.items()
             },
             "note": (beat.note if beat is not None else "") or note,
+            "checkpoint": self._checkpoint(),
             "ft": _monitored(now, self._monitored),
         }
+
+    def _checkpoint(self) -> dict[str, Any] | None:
+        beat = self.makes_checkpoints
+        if beat is None:
+            return None
+        return {"step": beat.asked_step, "pace": _rounded(_median(self._paces))}
 
     def close(self) -> None:
         self._own_slot.close()
@@ -196,13 +236,13 @@ class _Source:
     """A slot that may not be there yet. `path` "" for one that never will be."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._reader: slot.Reader | None = None
 
     def read(self) -> slot.Beat | None:
-        if self._reader is None and self._path:
+        if self._reader is None and self.path:
             try:
-                self._reader = slot.Reader(self._path)
+                self._reader = slot.Reader(self.path)
             except OSError:
                 return None  # not there yet, or just being made
         return self._reader.read() if self._reader is not None else None
@@ -211,7 +251,7 @@ class _Source:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self._path = ""
+        self.path = ""
 
 
 def _is_mute(beat: slot.Beat) -> bool:

@@ -20,7 +20,7 @@ from cockpit.node import durable
 from cockpit.node.failures import RequestFailedError
 from cockpit.protocol import layout
 
-WORDS = ("go", "withdraw", "cancel", "restart")
+WORDS = ("go", "withdraw", "cancel", "restart", "checkpoint")
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SUFFIX = ".json"
@@ -36,7 +36,8 @@ changes within one tick of the file system's clock look like one."""
 class Command:
     """What somebody wants of a supervisor. `grace` in seconds, None is the job's own.
 
-    `cost`: whether a restart of the ranks counts against `max_restarts`.
+    `cost`: whether a restart of the ranks counts against `max_restarts`. `step`: from which on the
+    ranks shall make a checkpoint, None to want none any more.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Command:
     reason: str = ""
     grace: float | None = None
     cost: bool = False
+    step: int | None = None
 
 
 def parse(value: Mapping[str, Any]) -> Command:
@@ -61,6 +63,9 @@ def parse(value: Mapping[str, Any]) -> Command:
     cost = value.get("cost")
     if cost is not None and not isinstance(cost, bool):
         raise RequestFailedError("invalid", f"cost is true or false, not {cost!r}")
+    step = value.get("step")
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step < 0):
+        raise RequestFailedError("invalid", f"{step!r} cannot be a step")
     return Command(
         id=command_id,
         do=str(do),
@@ -68,6 +73,7 @@ def parse(value: Mapping[str, Any]) -> Command:
         reason=str(value.get("reason") or ""),
         grace=None if grace is None else float(grace),
         cost=bool(cost),
+        step=step,
     )
 
 

@@ -46,6 +46,19 @@ class PastStall:
 
 
 @dataclasses.dataclass(frozen=True)
+class PastCheckpoint:
+    """The newest request for a checkpoint. `void`: it is not wanted any more."""
+
+    command: str
+    generation: int
+    number: int
+    step: int
+    ranks: frozenset[int]
+    saved: frozenset[int] = frozenset()
+    void: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Past:
     """How far earlier supervisors came. `None` means that the event is not there."""
 
@@ -70,6 +83,7 @@ class Past:
     stalls: int = 0
     """How many were declared."""
     stall_restarts: int = 0
+    checkpoint: PastCheckpoint | None = None
 
 
 def past(events: Iterable[Event]) -> Past:
@@ -98,9 +112,31 @@ def past(events: Iterable[Event]) -> Past:
             state = dataclasses.replace(state, gaps={**state.gaps, event["path"]: end})
         elif kind == "swept":
             state = dataclasses.replace(state, swept=state.swept + len(event["processes"]))
+        elif kind.startswith("checkpoint"):
+            checkpoint = _past_checkpoint(state.checkpoint, kind, event)
+            state = dataclasses.replace(state, checkpoint=checkpoint)
         else:
             state = _past_stall(state, kind, event)
     return state
+
+
+def _past_checkpoint(
+    known: PastCheckpoint | None, kind: str, event: Event
+) -> PastCheckpoint | None:
+    if kind == "checkpoint":
+        return PastCheckpoint(
+            event["command"],
+            event["generation"],
+            event["number"],
+            event["step"],
+            frozenset(event["ranks"]),
+        )
+    if known is None or known.generation != event["generation"]:
+        return known
+    if kind == "checkpoint_saved":
+        saved = known.saved | {rank["rank"] for rank in event["ranks"]}
+        return dataclasses.replace(known, saved=saved)
+    return dataclasses.replace(known, void=True)
 
 
 def _past_stall(state: Past, kind: str, event: Event) -> Past:

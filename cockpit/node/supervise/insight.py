@@ -17,6 +17,7 @@ from cockpit.node.sensors.xids import XidWatch
 from cockpit.node.supervise import slots
 from cockpit.node.supervise.asking import leave
 from cockpit.node.supervise.beats import GenerationBeats
+from cockpit.node.supervise.checkpoints import Checkpoints
 from cockpit.node.supervise.claims import Place
 from cockpit.node.supervise.commands import Command
 from cockpit.node.supervise.digests import Digests
@@ -65,6 +66,7 @@ class Insight:
         self._complaints: set[str] = set()
         self._tail = LauncherTail(place.file(layout.LAUNCHER_EVENTS))
         self._response = StallResponse(place, events, watch, self._tail, past, self.complain)
+        self._checkpoints = Checkpoints(events, past.checkpoint)
         self._feed = MetricFeed(watch.metrics, place.marker, runtime, self.complain)
         self._digests = Digests(place.file(layout.BEATS))
         self._xids: XidWatch | None = None
@@ -159,6 +161,20 @@ class Insight:
             cost=command.cost,
         )
 
+    def checkpoint(self, command: Command) -> None:
+        """Ask the ranks for a checkpoint, take that back, or say why not."""
+        self._guarded(lambda: self._ask_for_checkpoint(command))
+
+    def refuse_checkpoint(self, command: Command, why: str) -> None:
+        self._checkpoints.refuse(command, why)
+
+    def _ask_for_checkpoint(self, command: Command) -> None:
+        self._follow_launcher()
+        beats = None if self._tail.over else self._beats
+        if beats is not None:
+            beats.sample(time.monotonic())
+        self._checkpoints.obey(command, beats)
+
     def complain(self, message: str) -> None:
         """Tell people, once."""
         if message not in self._complaints:
@@ -192,6 +208,7 @@ class Insight:
         self._look_for_timeouts()
         if self._beats is not None:
             self._beats.sample(now)
+            self._checkpoints.look(self._beats, over=self._tail.over)
             if self._tail.over and self._kind != COMMAND:
                 self._end_generation(now)
             else:
@@ -229,6 +246,7 @@ class Insight:
     def _end_generation(self, now: float, *, final: bool = False) -> None:
         if self._beats is not None:
             self._beats.end()
+            self._checkpoints.look(self._beats, over=True)
             self._tell(now, final=final)
 
     def _judge(self, now: float) -> None:

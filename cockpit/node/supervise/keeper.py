@@ -133,11 +133,14 @@ class Keeper:
         deadline = time.monotonic() + timeout
         while True:
             command = self._next_command()
-            if command is not None and command.do != "restart":
-                return command
-            if command is not None:
+            if command is not None and command.do == "restart":
                 self._refuse(command, "nothing has been started yet that could be restarted")
                 continue
+            if command is not None and command.do == "checkpoint":
+                self._insight.refuse_checkpoint(command, "nothing has been started yet")
+                continue
+            if command is not None:
+                return command
             now = time.monotonic()
             if now >= deadline:
                 return None
@@ -280,6 +283,10 @@ class Keeper:
             self._refuse(command, "the ranks are not restarted: the attempt is ending")
         elif command.do == "restart":
             self._insight.restart(command)
+        elif command.do == "checkpoint" and (self._exit is not None or self._ending.begun):
+            self._insight.refuse_checkpoint(command, "the attempt is ending")
+        elif command.do == "checkpoint":
+            self._insight.checkpoint(command)
 
     def _refuse(self, command: Command, message: str) -> None:
         self._events.write("note", level="warn", message=message, command=command.id)

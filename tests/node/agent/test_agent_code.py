@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.protocol.frames import Kind
+from cockpit import packaging
+from cockpit.protocol.frames import OFFSET, Kind
 from tests.node.agent_client import AgentClient, Failed
 
 Build = Callable[[tarfile.TarFile], None]
@@ -299,3 +300,31 @@ def test_a_read_only_state_folder_is_named(small_disk: Path, small_agent: AgentC
     assert checks["state_dir"]["level"] == "crit"
     assert "read-only" in json.dumps(checks["state_dir"]).lower()
     assert checks["disk"]["level"] == "crit"
+
+
+def test_the_archive_of_stored_code_comes_back_byte_for_byte(
+    state_dir: Path, agent: AgentClient, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    (work / "deep/er").mkdir(parents=True)
+    (work / "train.py").write_text("print('hi')\n")
+    (work / "deep/er/data.bin").write_bytes(os.urandom(700_001))
+    (work / "deep/run me.sh").write_text("#!/bin/sh\n")
+    (work / "deep/run me.sh").chmod(0o755)
+    (work / "deep/é").touch()
+    (work / "folder-link").symlink_to("deep")
+    (work / ("long" * 40)).write_text("a name that needs a header of its own")
+    package = packaging.pack(work)
+    data = b"".join(package.chunks())
+    assert upload(agent, data, package.digest)["files"] == 5
+    stream = agent.request("get_code", digest=package.digest)
+    agent.answer(stream)
+    back = b""
+    while len(back) < len(data):
+        frame = agent.next(stream)
+        back += frame.payload[OFFSET.size :]
+        agent.send(Kind.CREDIT, stream, OFFSET.pack(len(frame.payload)))
+    agent.end(stream)
+    assert back == data
+    with pytest.raises(Failed, match="is not on"):
+        agent.call("get_code", digest="ab" * 32)

@@ -24,6 +24,7 @@ class File:
         self.fd = -1
         self.woken = 0
         self.size = 0
+        self.position = 0
         self.errors: list[Exception] = []
         self.appeared()
 
@@ -37,7 +38,7 @@ class File:
 
     def wake(self) -> None:
         self.woken += 1
-        self.size = os.fstat(self.fd).st_size
+        self.size = self.position = os.fstat(self.fd).st_size
 
     def fail(self, error: Exception) -> None:
         self.errors.append(error)
@@ -137,6 +138,29 @@ def test_writes_in_quick_succession_wake_once_per_burst(loop: Loop, tmp_path: Pa
         run_until(loop, lambda: False, 0.001)
     passed = time.monotonic() - started
     assert 1 <= file.woken <= passed / tails.BURST + 2
+
+
+def test_bursts_are_rarer_while_much_is_read(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tails, "LONG_BURST", 1.5)
+    (tmp_path / "log").write_text("")
+    file = File(tmp_path / "log")
+    noticed = tails.Tails(loop)
+    noticed.add(file)
+    run_until(loop, lambda: noticed._settled)
+
+    def write(size: int) -> float:
+        """Seconds until it was noticed."""
+        with open(tmp_path / "log", "a") as log:
+            log.write("x" * size)
+        began = time.monotonic()
+        assert run_until(loop, lambda: file.size == os.stat(file.path).st_size)
+        return time.monotonic() - began
+
+    assert write(10) + write(10) < 1.0
+    write(10_000_000)
+    assert write(10) > 1.0, "what had come before was much"
 
 
 def test_the_file_system_of_a_path_is_known() -> None:

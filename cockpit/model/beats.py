@@ -169,4 +169,6 @@ def _figures(seen: Seen | None) -> dict[str, object]:
         "own_time": beat.own,
         "metrics": metrics_of(beat),
         "note": beat.note,
+        "checkpoint_step": beat.checkpoint.step if beat.checkpoint is not None else None,
+        "checkpoint_pace": beat.checkpoint.pace if beat.checkpoint is not None else None,
     }

@@ -10,9 +10,10 @@ OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Descriptors:
-    """Open files, at most OPEN_FILES; the one that was not used for longest is closed."""
+    """Open files, at most `limit` (OPEN_FILES); the one that was not used for longest is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
         self._open: collections.OrderedDict[str, int] = collections.OrderedDict()
 
     def get(self, path: str) -> int:
@@ -21,7 +22,7 @@ class Descriptors:
         if fd is None:
             fd = os.open(path, OPEN, 0o600)
             self._open[path] = fd
-            if len(self._open) > OPEN_FILES:
+            if len(self._open) > (self._limit or OPEN_FILES):
                 os.close(self._open.popitem(last=False)[1])
         else:
             self._open.move_to_end(path)

@@ -19,6 +19,7 @@ from cockpit.model.reports import CancelReport
 from cockpit.model.stragglers import gpu_stragglers, mark
 from cockpit.model.types import (
     Cause,
+    Checkpoint,
     Gpu,
     Job,
     JobNode,
@@ -76,6 +77,8 @@ def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = No
         "cancelled_by": job.cancelled_by or None,
         "finished": job.finished,
         "no_beats": job.no_beats or None,
+        "can_checkpoint": job.can_checkpoint,
+        "checkpoint": _checkpoint(job.checkpoint),
         "steps": steps(job),
         "metrics": [_metric(metric) for metric in job.metrics],
         "stalls": [stall(item) for item in job.stalls],
@@ -98,6 +101,20 @@ def status_document(job: Job, nodes: Iterable[Node] = (), now: float | None = No
             }
             for item in job.history
         ],
+    }
+
+
+def _checkpoint(item: Checkpoint | None) -> Document | None:
+    if item is None or item.step is None:
+        return None
+    return {
+        "step": item.step,
+        "generation": item.generation,
+        "by": item.by,
+        "at": iso(item.at),
+        "ranks": list(item.ranks),
+        "saved": [{"rank": rank, "step": step} for rank, step in item.saved],
+        "void": item.void or None,
     }
 
 

@@ -105,6 +105,33 @@ class Restart(Event, frozen=True, kw_only=True):
     cost: bool = False
 
 
+class Checkpoint(Event, frozen=True, kw_only=True):
+    command: str
+    by: str = ""
+    reason: str = ""
+    generation: int
+    step: int
+    ranks: tuple[int, ...] = ()
+
+
+class SavedRank(msgspec.Struct, frozen=True, kw_only=True):
+    rank: int
+    step: int
+
+
+class CheckpointSaved(Event, frozen=True, kw_only=True):
+    command: str
+    ranks: tuple[SavedRank, ...] = ()
+
+
+class CheckpointVoid(Event, frozen=True, kw_only=True):
+    command: str
+    by: str = ""
+    generation: int | None = None
+    """None: the request was refused and never reached a rank."""
+    reason: str = ""
+
+
 class StalledRank(msgspec.Struct, frozen=True, kw_only=True):
     rank: int
     local_rank: int = -1
@@ -149,6 +176,13 @@ class Monitored(msgspec.Struct, frozen=True, kw_only=True):
     sections: tuple[str, ...] = ()
 
 
+class Checkpointing(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a rank whose code makes checkpoints on request: the step at which it asked last."""
+
+    step: int = 0
+    pace: float | None = None
+
+
 class RankBeat(msgspec.Struct, frozen=True, kw_only=True):
     local_rank: int
     rank: int
@@ -163,6 +197,7 @@ class RankBeat(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float | str | None] = {}
     """The texts "nan", "inf" and "-inf" are values; others are none."""
     note: str = ""
+    checkpoint: Checkpointing | None = None
     ft: Monitored | None = None
 
 
@@ -280,6 +315,9 @@ KINDS: dict[str, type[Event]] = {
     "swept": Swept,
     "adopted": Adopted,
     "restart": Restart,
+    "checkpoint": Checkpoint,
+    "checkpoint_saved": CheckpointSaved,
+    "checkpoint_void": CheckpointVoid,
     "stalled": Stalled,
     "recovered": Recovered,
     "stacks": Stacks,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cockpit.model import events as ev
+from cockpit.model.checkpoints import CheckpointFold
 from cockpit.model.stalls import StallFold
 from cockpit.model.types import Leftover
 
@@ -56,6 +57,7 @@ class SupervisorFold:
         self.ended: ev.Ended | None = None
         self.swept: list[Leftover] = []
         self.stalls = StallFold()
+        self.checkpoints = CheckpointFold()
         self.xids: list[ev.Xid] = []
         self.finished = False
         """The job's finished flag was there when it ended."""
@@ -88,6 +90,8 @@ class SupervisorFold:
                 self.swept.extend(_leftovers(event.processes[:room]))
             case ev.Stalled() | ev.Recovered() | ev.Stacks():
                 self.stalls.apply(event)
+            case ev.Checkpoint() | ev.CheckpointSaved() | ev.CheckpointVoid():
+                self.checkpoints.apply(event)
             case ev.Xid():
                 self.xids.append(event)
                 del self.xids[:-MAX_XIDS]

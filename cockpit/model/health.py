@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cockpit.model.stacks import ranges
 from cockpit.model.types import Gpu, Health, Host
-from cockpit.text import count_of
+from cockpit.text import count_of, ranges
 
 FATAL_XIDS = frozenset(
     (48, 56, 57, 58, 62, 63, 64, 65, 68, 69, 73, 74, 79, 80, 81, 92, 94, 95, 119, 120, 140, 143)
@@ -53,12 +52,13 @@ def assess(
 
 def _has_findings(gpu: Gpu) -> bool:
     """Whether it is worth looking closer: all is well with nearly all, a hundred times a second."""
+    rows = gpu.remapped_rows
     return bool(
         gpu.state != "ok"
         or gpu.xids
         or gpu.ecc_uncorrected
         or gpu.throttle
-        or gpu.remapped_rows is not None
+        or (rows is not None and (rows.failed or rows.pending))
         or gpu.recovery_action not in _NO_ACTION
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from cockpit.errors import ExitCode
+from cockpit.model import checkpoints
 from cockpit.model.attempts import INSTRUMENTED, AttemptFold, Verdict, judge
 from cockpit.model.clocks import skews
 from cockpit.model.figures import job_metrics
@@ -52,6 +53,8 @@ class JobModel:
         self.record = record
         self._rules = rules or Rules()
         self.revision = 0
+        self.beats_only = 0
+        """How often it grew because of beats and nothing else."""
         self._attempts: dict[int, AttemptFold] = {}
         self._links: dict[str, Link] = {}
         self._verdicts: dict[int, tuple[object, Verdict]] = {}
@@ -80,10 +83,12 @@ class JobModel:
         The journal "beats" has no gaps, and returns nothing.
         """
         node = self._attempt(attempt).node(node_rank)
-        before = node.revision + node.beats.revision
+        events = node.revision
+        before = events + node.beats.revision
         entries = node.feed(journal, offset, data)
         if node.revision + node.beats.revision != before:
             self.revision += 1
+            self.beats_only += node.revision == events
         return tuple(
             NodeEvent(
                 job=self.record.id,
@@ -166,6 +171,13 @@ class JobModel:
             self._snapshot = (key, self._with_past(self._build(*key[1:])))
         return self._snapshot[1]
 
+    def node(self, attempt: int, node_rank: int) -> JobNode | None:
+        """One node of any attempt, as it was heard of last."""
+        fold = self._attempts.get(attempt)
+        if fold is None or node_rank not in fold.nodes:
+            return None
+        return fold.nodes[node_rank].snapshot(self._link(fold.nodes[node_rank].name), 0.0)
+
     def newest_names(self) -> tuple[int, dict[int, str]]:
         """The newest attempt, and the names of its nodes by their node rank."""
         newest = max(self._attempts, default=0)
@@ -206,6 +218,12 @@ class JobModel:
 
     def _link(self, name: str) -> Link:
         return self._links.get(name) or Link()
+
+    def use_rules(self, rules: Rules) -> None:
+        """Recognise causes by these from now on, those of earlier failures too."""
+        self._rules = rules
+        self._verdicts.clear()
+        self.revision += 1
 
     def _judge(self, number: int, offsets: dict[str, float]) -> Verdict:
         attempt = self._attempts[number]
@@ -266,6 +284,8 @@ class JobModel:
             metrics=job_metrics(nodes, folds, offsets),
             stalls=self._stalls(offsets),
             finished=self._finished(members, verdict),
+            can_checkpoint=not verdict.state.ended and checkpoints.possible(nodes),
+            checkpoint=checkpoints.of_job(nodes, offsets),
             no_beats=_no_beats(record),
         )
 

@@ -20,6 +20,7 @@ import msgspec
 
 from cockpit.errors import CockpitError
 from cockpit.model.descriptors import OPEN, Descriptors
+from cockpit.model.frozen import FrozenStream
 from cockpit.model.private import make_folder, write_atomic
 from cockpit.model.pruning import LIMIT, LOCK, prune
 from cockpit.model.ranges import Ranges
@@ -29,6 +30,10 @@ from cockpit.protocol import layout
 MEMORY_TAIL = 4 * 1024 * 1024
 """Bytes of a stream that are kept in memory while the disk takes none."""
 _MEMORY_CHUNK = 64 * 1024
+BUFFER = 64 * 1024
+"""Bytes of a stream, at its end, that wait to be written at once; read from memory till then."""
+BUFFERS = 8 * 1024 * 1024
+"""Bytes of all streams of a store together that wait so."""
 PERSIST_EVERY = 64 * 1024 * 1024
 """Bytes of a stream after which its ranges are written down without being asked."""
 _MAX_SLOTS = 64
@@ -80,9 +85,18 @@ class MirrorStream:
     """
 
     def __init__(
-        self, path: Path, files: Descriptors, boot: str, on_problem: Callable[[str], None]
+        self,
+        path: Path,
+        files: Descriptors,
+        boot: str,
+        on_problem: Callable[[str], None],
+        room: Callable[[], int] = lambda: BUFFER,
     ) -> None:
         self._path = str(path)
+        self._room = room
+        self._buffer = bytearray()
+        self._buffered = 0
+        """Offset of the first byte in the buffer."""
         self._files = files
         self._boot = boot
         self._problem = on_problem
@@ -108,6 +122,21 @@ class MirrorStream:
         """Keep `data`, found at `offset` of the stream. Never raises for a failing disk."""
         if not data:
             return
+        if offset != self._buffered + len(self._buffer):
+            self.flush()
+        if not self._buffer:
+            self._buffered = offset
+        self._buffer += data
+        if len(self._buffer) >= self._room():
+            self.flush()
+
+    def flush(self) -> None:
+        """Write out what waits in memory."""
+        if self._buffer:
+            data, self._buffer = self._buffer, bytearray()
+            self._write(self._buffered, data)
+
+    def _write(self, offset: int, data: bytearray) -> None:
         written = 0
         try:
             self._make_folder()
@@ -117,7 +146,7 @@ class MirrorStream:
                 written += os.pwrite(fd, view[written:], offset + written)
         except OSError as error:
             self._problem(f"cannot write the log mirror {self._path}: {error.strerror}")
-            self._remember(offset + written, data[written:])
+            self._remember(offset + written, bytes(memoryview(data)[written:]))
         if written:
             self._held.add(offset, offset + written)
             self._dirty = True
@@ -141,10 +170,11 @@ class MirrorStream:
 
     def indexed(self, entries: Sequence[tuple[int, float]]) -> None:
         """Take in (offset, wall time) pairs of the node's time index, repeated ones too."""
-        try:
-            self._make_folder()
-        except OSError as error:
-            self._problem(f"cannot write the log mirror {self._path}: {error.strerror}")
+        if not self._ready:
+            try:
+                self._make_folder()
+            except OSError as error:
+                self._problem(f"cannot write the log mirror {self._path}: {error.strerror}")
         self.index.add(entries)
 
     def _make_folder(self) -> None:
@@ -165,6 +195,7 @@ class MirrorStream:
         """Forget everything: the file on the node was replaced."""
         self._held, self._dropped = Ranges(), Ranges()
         self._memory.clear()
+        self._buffer.clear()
         self._in_memory = self.inode = self.expected = 0
         self.index.reset()
         with contextlib.suppress(OSError):
@@ -176,18 +207,17 @@ class MirrorStream:
 
     @property
     def end(self) -> int:
-        held = self._held.end
-        return max(held, max((o + len(d) for o, d in self._memory), default=0))
+        end = self._held.end
+        if self._buffer:
+            end = max(end, self._buffered + len(self._buffer))
+        if self._memory:
+            end = max(end, max(offset + len(data) for offset, data in self._memory))
+        return end
 
     @property
     def held(self) -> tuple[tuple[int, int], ...]:
         """Ranges [start, end) that can be read, in order."""
-        if not self._memory:
-            return self._held.all()
-        ranges = self._held.copy()
-        for offset, data in self._memory:
-            ranges.add(offset, offset + len(data))
-        return ranges.all()
+        return self._all_held().all()
 
     def missing(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of [start, end) that are not held and that the node may still have."""
@@ -205,12 +235,18 @@ class MirrorStream:
         if start < end:
             self._dropped.add(start, end)
 
+    @property
+    def dropped(self) -> int:
+        """Bytes that the node is known to have thrown away."""
+        return sum(end - start for start, end in self._dropped.all())
+
     def is_dropped(self, offset: int) -> bool:
         """The byte at `offset` was thrown away by the node."""
         return self._dropped.until(offset) > offset
 
     def _all_held(self) -> Ranges:
         ranges = self._held.copy()
+        ranges.add(self._buffered, self._buffered + len(self._buffer))
         for offset, data in self._memory:
             ranges.add(offset, offset + len(data))
         return ranges
@@ -238,15 +274,25 @@ class MirrorStream:
             return b""
 
     def _read_memory(self, start: int, end: int) -> bytes:
+        first = self._buffered
+        if first <= start < first + len(self._buffer):
+            return bytes(self._buffer[start - first : end - first])
         for offset, data in self._memory:
             if offset <= start < offset + len(data):
                 return bytes(data[start - offset : end - offset])
         return b""
 
+    def frozen(self, files: Descriptors) -> FrozenStream:
+        """What is held now, to be read with `files` in another thread."""
+        self.flush()
+        self.index.flush()
+        return FrozenStream(self._path, self._held.copy(), files)
+
     # -- keeping -------------------------------------------------------------------------------
 
     def persist(self, *, clean: bool = False) -> None:
         """Write down which ranges are held, atomically; cheap when nothing changed."""
+        self.flush()
         self.index.flush()
         if not (self._dirty or clean) or not self._ready:
             return
@@ -262,6 +308,7 @@ class MirrorStream:
 
     def close(self) -> None:
         """Make what is held safe for a later cockpit, also after a power cut."""
+        self.flush()
         if self._ready and self._held.end:
             with contextlib.suppress(OSError):
                 os.fdatasync(self._files.get(self._path))
@@ -348,9 +395,13 @@ class MirrorStore:
         stream = self._streams.get(key)
         if stream is None:
             path = self.folder / key.path
-            stream = MirrorStream(path, self._files, self._boot, self._report)
+            stream = MirrorStream(path, self._files, self._boot, self._report, self._room)
             self._streams[key] = stream
         return stream
+
+    def _room(self) -> int:
+        """Bytes of one stream that may wait in memory."""
+        return min(BUFFERS // len(self._streams), BUFFER) if self._streams else BUFFER
 
     def persist(self) -> None:
         """Write down what every mirror holds; call it now and then."""

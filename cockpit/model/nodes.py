@@ -270,6 +270,7 @@ class NodeFold:
             swept=tuple(events.swept),
             left=events.left,
             notes=notes if supervised else (*notes, UNSUPERVISED),
+            checkpoint=self.events.checkpoints.newest,
         )
 
     def _watched_ranks(

@@ -45,3 +45,37 @@ class CancelReport(msgspec.Struct, frozen=True, kw_only=True):
             elif node.unreachable:
                 text += f"; {node.name} could not be asked ({node.unreachable})"
         return text
+
+
+class RestartOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next attempt of a job shall differ from the last."""
+
+    without: tuple[str, ...] = ()
+    """Nodes of the last attempt that shall not take part."""
+    spares: bool = False
+    """Whether spare nodes of the cluster may take the place of nodes that do not take part."""
+    checkpoint: bool = False
+    """Ask the ranks for a checkpoint first, and wait for it."""
+    checkpoint_timeout: float = 600.0
+    """Seconds to wait for it; the job runs on where it does not come."""
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of the last attempt that has no part in the next."""
+
+    name: str
+    why: str
+    unproven: str = ""
+    """Why processes of the last attempt may still run there; "" where none does."""
+
+
+class RestartReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restart led to: an attempt that runs."""
+
+    job: str
+    attempt: int
+    nodes: tuple[str, ...]
+    """By node rank."""
+    left_out: tuple[LeftOut, ...] = ()
+    checkpoint: int | None = None
+    """The step at which the ranks saved a checkpoint before; None where none was asked for."""

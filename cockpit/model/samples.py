@@ -45,7 +45,7 @@ _MAX_REASONS = 16
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
+class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a node measured. None and empty: it could not be read."""
 
     host: Host | None = None

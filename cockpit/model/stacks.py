@@ -16,7 +16,7 @@ import msgspec
 
 from cockpit.model.documents import SCHEMA, Document, iso
 from cockpit.model.stackwords import Frame, Owner, Words, describe, is_machinery, locate
-from cockpit.text import clean, count_of
+from cockpit.text import clean, count_of, ranges
 
 MAX_RANKS = 1024
 MAX_THREADS = 64
@@ -319,17 +319,6 @@ def _others(ranks: Sequence[RankStacks]) -> list[OtherThreads]:
 
 
 # Words
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """ "0-2, 4" """
-    spans: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
 def _who(ranks: Sequence[RankStacks]) -> str:

@@ -6,7 +6,9 @@ grow with a stream's age. Used by `mirror`, `lines` and `merged`.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,7 +72,7 @@ class TimeIndex:
     def _insert(self, older: list[Pair]) -> None:
         """Entries from before the end: rare (history fetched later), so the file is rewritten."""
         new = [(offset, at) for offset, at in older if self._exact(offset) is None]
-        if not new:
+        if not new or self._splice(new):
             return
         everything = dict(self._slice(0, len(self)))
         for offset, at in new:
@@ -87,6 +89,31 @@ class TimeIndex:
             return
         self._files.drop(self._path)
         self._count, self._recent = len(merged), []
+
+    def _splice(self, new: Sequence[Pair]) -> bool:
+        """Put in entries that lie between two known ones, as a range that is fetched later does.
+
+        False when they do not, or the disk fails.
+        """
+        place = self._bisect(new[0][0])
+        if place >= self._count or place != self._bisect(new[-1][0]):
+            return False
+        self.flush()
+        size = INDEX_ENTRY.size
+        if self._recent or any(one[0] >= two[0] for one, two in itertools.pairwise(new)):
+            return False
+        try:
+            known = os.pread(self._files.get(self._path), self._count * size, 0)
+            if len(known) != self._count * size:
+                return False
+            packed = b"".join(INDEX_ENTRY.pack(*pair) for pair in new)
+            data = known[: place * size] + packed + known[place * size :]
+            write_atomic(Path(self._path), data)
+        except OSError:
+            return False  # the long way round reports it
+        self._files.drop(self._path)
+        self._count += len(new)
+        return True
 
     def flush(self) -> None:
         """Write out what waits in memory."""
@@ -133,6 +160,8 @@ class TimeIndex:
         """The entries that say the time of [start, end), the first one at or before `start`."""
         if not len(self):
             return []
+        if self._last is not None and self._last[0] <= start:
+            return [self._last]  # most questions are about the end
         first = max(self._bisect(start + 1) - 1, 0)
         last = self._bisect(end)
         return self._slice(first, max(last, first + 1))
@@ -147,10 +176,9 @@ class TimeIndex:
 
     def _bisect(self, offset: int) -> int:
         """Number of entries whose offset is below `offset`."""
-        low, high = 0, len(self)
-        # Most questions are about the end.
         if self._recent and self._recent[0][0] < offset:
-            low = self._count
+            return self._count + bisect.bisect_left(self._recent, (offset,))
+        low, high = 0, self._count
         while low < high:
             middle = (low + high) // 2
             if self._entry(middle)[0] < offset:

@@ -16,6 +16,7 @@ from cockpit.transport.base import Link, LinkState
 
 __all__ = [
     "Cause",
+    "Checkpoint",
     "Fleet",
     "Generation",
     "Gpu",
@@ -167,6 +168,10 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since ft_launcher's rank monitor heard of it; None without one."""
     note: str = ""
     """Why it is not instrumented."""
+    checkpoint_step: int | None = None
+    """Where its code makes checkpoints on request: the step at which it asked last for one."""
+    checkpoint_pace: float | None = None
+    """Median seconds between two such steps."""
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +207,29 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     node_rank: int = 0
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest checkpoint that was asked for, on one node or, of a job, on all of them."""
+
+    command: str
+    """Id of the request."""
+    generation: int | None
+    """None: it was refused before it reached a rank."""
+    step: int | None
+    """The ranks were to save at the first of their steps from this one on."""
+    by: str
+    at: float
+    ranks: tuple[int, ...] = ()
+    """Who was asked."""
+    saved: tuple[tuple[int, int], ...] = ()
+    """(rank, its step) of those that have saved it."""
+    void: str = ""
+    """Why it is not wanted any more; "" while it is, or once all have saved it."""
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.ranks) and {rank for rank, _ in self.saved} >= set(self.ranks)
+
+
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     """A process of an attempt that a cancel had to sweep, or could not end."""
 
@@ -230,6 +258,8 @@ class JobNode(msgspec.Struct, frozen=True, kw_only=True):
     left: tuple[Leftover, ...] = ()
     notes: tuple[str, ...] = ()
     """Warnings of the node: "not instrumented: …", dropped log bytes, adoption."""
+    checkpoint: Checkpoint | None = None
+    """As this node knows it, by its own clock."""
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,8 +319,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Newest attempt first."""
     finished: bool | None = None
     """Whether the job's finished flag was there at its end; None where none was asked for."""
+    can_checkpoint: bool = False
+    """A rank has said how it makes a checkpoint when it is asked for one."""
+    checkpoint: Checkpoint | None = None
+    """The newest that was asked for in this attempt."""
     no_beats: str = ""
     """Why no rank of it is made to beat: "plain command", "instrument = false"; else ""."""
+    seen_at: float | None = None
+    """When it was last seen, for a job that is only remembered: no node that was asked lists it.
+    Controller's wall clock; None for a job that a node lists."""
 
     @property
     def steps(self) -> tuple[int, int] | None:
@@ -308,7 +345,11 @@ Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """Bounds that a sample from a node must keep; they are checked where samples are decoded."""
 
 
-class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
+# Thousands of the following come and go each second. They hold no cycles, so the garbage collector
+# need not look at them (`gc=False`).
+
+
+class GpuProcess(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pid: Count
     user: str = ""
     """"": hidden, as processes of another container are."""
@@ -319,7 +360,7 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the job of ours that it belongs to."""
 
 
-class GpuXid(msgspec.Struct, frozen=True, kw_only=True):
+class GpuXid(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An error that the NVIDIA driver told, by its number."""
 
     number: Count
@@ -327,7 +368,7 @@ class GpuXid(msgspec.Struct, frozen=True, kw_only=True):
     """Node's wall clock."""
 
 
-class NvLink(msgspec.Struct, frozen=True, kw_only=True):
+class NvLink(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All links of a GPU together."""
 
     active: Count | None = None
@@ -339,7 +380,7 @@ class NvLink(msgspec.Struct, frozen=True, kw_only=True):
     """Since the driver was loaded."""
 
 
-class RemappedRows(msgspec.Struct, frozen=True, kw_only=True):
+class RemappedRows(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Rows of a GPU's memory that were replaced."""
 
     correctable: Count | None = None
@@ -350,12 +391,12 @@ class RemappedRows(msgspec.Struct, frozen=True, kw_only=True):
     """No spare row was left."""
 
 
-class PcieLink(msgspec.Struct, frozen=True, kw_only=True):
+class PcieLink(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gen: Count | None = None
     width: Count | None = None
 
 
-class MigInstance(msgspec.Struct, frozen=True, kw_only=True):
+class MigInstance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A part of a GPU; power, temperature and clock are the whole GPU's."""
 
     index: Count
@@ -365,7 +406,7 @@ class MigInstance(msgspec.Struct, frozen=True, kw_only=True):
     memory_total: Count | None = None
 
 
-class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+class Gpu(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     index: Count
     name: str = ""
     uuid: str = ""
@@ -402,7 +443,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     mig: tuple[MigInstance, ...] = ()
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
+class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`disk_*` but the rates: the file system of the node's state folder. Rates in bytes/s."""
 
     cpus: Count | None = None

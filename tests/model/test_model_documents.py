@@ -89,6 +89,8 @@ def test_status_of_a_failed_job() -> None:
         "cancelled_by": None,
         "finished": None,
         "no_beats": None,
+        "can_checkpoint": False,
+        "checkpoint": None,
         "steps": None,
         "metrics": [],
         "stalls": [],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cockpit.model import samples
 from cockpit.model.fleet import FleetModel
 from cockpit.model.jobs import JobModel
+from cockpit.model.store import Seen
 from cockpit.model.types import GpuProcess, GpuXid, Link, LinkState, NvLink, RemappedRows
 from tests.model.scenarios import ONLINE, T0, journals, model, record
 
@@ -235,6 +236,22 @@ def test_jobs_come_newest_first_and_their_changes_are_seen_without_being_told() 
     assert after.jobs[1].nodes[0].state.value == "succeeded"
     result.remove_job(new.record.id)
     assert [job.id for job in result.snapshot().jobs] == [old.record.id]
+
+
+def test_remembered_jobs_are_shown_as_last_seen_until_a_node_lists_them() -> None:
+    result = fleet()
+    listed = model("success")
+    kept = JobModel(record(id="e" * 12, created_at=T0 - 500.0)).snapshot(T0)
+    old = listed.snapshot(T0)
+    result.recall([Seen(job=kept, seen_at=T0 - 60.0), Seen(job=old, seen_at=T0 - 70.0)])
+    shown = result.snapshot()
+    assert {job.id: job.seen_at for job in shown.jobs} == {kept.id: T0 - 60.0, old.id: T0 - 70.0}
+    assert result.snapshot() is shown
+    result.job(listed)
+    found = result.snapshot()
+    assert [(job.id, job.seen_at) for job in found.jobs] == [(old.id, None), (kept.id, T0 - 60.0)]
+    result.remove_job(kept.id)
+    assert [job.id for job in result.snapshot().jobs] == [old.id]
 
 
 def test_a_hundred_nodes_at_ten_samples_a_second_cost_a_small_part_of_a_core() -> None:

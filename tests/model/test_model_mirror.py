@@ -240,6 +240,7 @@ def test_a_full_disk_is_reported_once_and_a_bounded_tail_stays_readable(
     store = MirrorStore(tmp_path, told.append)
     stream = store.stream(KEY)
     stream.write(0, b"on disk ")
+    stream.flush()
     monkeypatch.setattr(mirror, "MEMORY_TAIL", 200_000)
     with monkeypatch.context() as patch:
         fill_disk(patch)
@@ -273,8 +274,33 @@ def test_a_write_that_fails_halfway_loses_nothing(
 
     monkeypatch.setattr(os, "pwrite", half)
     stream.write(0, b"0123456789")
+    stream.flush()
     assert stream.read(0, 20) == b"0123456789"
     assert stream._held.all() == ((0, 4),)
+
+
+def test_small_writes_are_read_at_once_and_reach_the_disk_together(
+    store: MirrorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = store.stream(KEY)
+    real, calls = os.pwrite, 0
+
+    def counted(fd: int, data: bytes, offset: int) -> int:
+        nonlocal calls
+        calls += 1
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    for number in range(100):
+        stream.write(10 + number, b"%d" % (number % 10))
+    assert (stream.end, stream.held) == (110, ((10, 110),))
+    assert stream.read(105, 100) == b"56789"
+    stream.write(0, b"before")
+    assert stream.read(0, 100) == b"before"
+    assert stream.missing(0, 200) == [(6, 10), (110, 200)]
+    stream.write(1000, b"x" * mirror.BUFFER)
+    assert calls == 3
+    assert stream.read(10, 200) == b"0123456789" * 10
 
 
 def test_where_no_folder_can_be_made_everything_goes_on_in_memory(tmp_path: Path) -> None:

@@ -18,27 +18,46 @@ from types import TracebackType
 
 import platformdirs
 
-from cockpit.controller import allreduce, cleaning, doctor, ending, in_place, inspecting, secrets
+from cockpit.controller import (
+    allreduce,
+    cleaning,
+    doctor,
+    ending,
+    in_place,
+    inspecting,
+    restarting,
+    saving,
+    secrets,
+)
+from cockpit.controller.documents import JobSupply
 from cockpit.controller.logs import JobLog
-from cockpit.controller.sessions import Sessions
+from cockpit.controller.sessions import TELEMETRY_INTERVAL, Sessions
 from cockpit.controller.starting import Attempt, Starter
 from cockpit.controller.tracking import NodeKey
 from cockpit.errors import CockpitError, JobNotFound, UsageError
 from cockpit.executors import places
 from cockpit.executors.direct import Archive, Say
+from cockpit.executors.looking import NEEDS
 from cockpit.launchers.plan import Plan, Request
 from cockpit.launchers.registry import plan as make_plan
 from cockpit.model.doctor import Deep, Report
 from cockpit.model.find import find
+from cockpit.model.logdoc import LogDoc
+from cockpit.model.logtypes import LogDocument
 from cockpit.model.mirror import MirrorStore
-from cockpit.model.reports import CancelReport
+from cockpit.model.reports import CancelReport, RestartOptions, RestartReport
 from cockpit.model.stacks import StackReport
 from cockpit.model.store import JobStore, Seen
 from cockpit.model.types import Fleet, Job
 from cockpit.profiles.types import Config
+from cockpit.protocol import layout
 from cockpit.protocol.records import CodeRef, JobRecord
 from cockpit.tasks import Tasks
 from cockpit.transport.link import Executed
+from cockpit.transport.shell import Shell, ShellRequest
+from cockpit.transport.trace import TracedCall
+
+_AS_BEFORE = RestartOptions()
 
 PERSIST_INTERVAL = 10.0
 """Seconds between notes of what the log mirrors hold; a killed cockpit fetches the rest again."""
@@ -66,6 +85,7 @@ class Controller:
         state_root: Path | None = None,
         environ: Mapping[str, str] | None = None,
         telemetry: bool = False,
+        telemetry_interval: float = TELEMETRY_INTERVAL,
     ) -> None:
         self.config = config
         self.by = f"{_user()}@{socket.gethostname()}"
@@ -74,12 +94,19 @@ class Controller:
             self._environ.get("COCKPIT_CONTROLLER_DIR", "")
             or platformdirs.user_state_path("cockpit")
         )
+        self._root = root
         self._mirrors = MirrorStore(root / "mirror")
         self._store = JobStore(root / "jobs")
         self._tasks = Tasks()
-        self._sessions = Sessions(config, self._tasks, self._store.recall, telemetry=telemetry)
+        self._sessions = Sessions(
+            config,
+            self._tasks,
+            self._store.recall,
+            telemetry=telemetry_interval if telemetry else None,
+        )
         self._starter = Starter(self._sessions, self._tasks, self.by)
         self._logs: list[JobLog] = []
+        self._supplies: dict[str, JobSupply] = {}
 
     async def __aenter__(self) -> Controller:
         self._tasks.start(self._keep(), "keeping mirrors")
@@ -99,6 +126,8 @@ class Controller:
             await self._tasks.close()
             for log in list(self._logs):
                 log.close()
+            for supply in list(self._supplies.values()):
+                supply.close()
             await self._sessions.close()
         finally:
             await asyncio.to_thread(self._remember, self._known_jobs())
@@ -132,6 +161,15 @@ class Controller:
         `nodes`: only those of these names. Raises UsageError for a name that no node has.
         """
         self._sessions.open(clusters, nodes)
+
+    def reconfigure(self, config: Config) -> None:
+        """Bring other profiles into force: nodes come, go, or are reached in another way.
+
+        Links that stay the same live on, and no job is touched. Jobs of which every node left
+        the profiles are shown as last seen.
+        """
+        self.config = config
+        self._sessions.reconfigure(config)
 
     async def settle(self, timeout: float) -> dict[NodeKey, CockpitError]:
         """Wait until every open node has listed its jobs or has failed to connect.
@@ -174,6 +212,32 @@ class Controller:
         """Jobs of earlier sessions that no reachable node knows now, as last seen."""
         seen, _ = self._store.load()
         return [item for item in seen if item.job.id not in self._sessions.tracker.jobs]
+
+    def recall(self) -> None:
+        """Have `snapshot` show remembered jobs too, soon; `Job.seen_at` tells them apart."""
+        self._tasks.start(self._recall(), "recalling jobs")
+
+    async def _recall(self) -> None:
+        seen, _ = await asyncio.to_thread(self._store.load)
+        self._sessions.fleet.recall(seen)
+
+    def record(self, job_id: str) -> JobRecord:
+        """What was asked to be run. Raises JobNotFound."""
+        return self._sessions.tracked(job_id).record
+
+    def calls(self) -> list[TracedCall]:
+        """The newest calls to nodes, oldest first."""
+        return self._sessions.trace.calls()
+
+    @property
+    def received(self) -> int:
+        """Bytes that came from nodes so far."""
+        return self._sessions.trace.received
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Folders of this machine that it keeps things in, by what they are for."""
+        return {"log mirrors": str(self._root / "mirror"), "job memory": str(self._root / "jobs")}
 
     def problems(self) -> list[str]:
         """What nodes listed that could not be read, as text for people."""
@@ -234,6 +298,16 @@ class Controller:
         self._logs.append(log)
         return log
 
+    def document(self, job_id: str) -> LogDocument:
+        """Read a job's log as numbered lines, from near its end. Raises JobNotFound."""
+        supply = self._supplies.get(job_id)
+        if supply is None:
+            tracked = self._sessions.tracked(job_id)
+            tracked.want_beats()
+            supply = JobSupply(tracked, self._mirrors, lambda: self._supplies.pop(job_id, None))
+            self._supplies[job_id] = supply
+        return LogDoc(supply)
+
     async def stacks(self, job_id: str, *, timeout: float = inspecting.TIMEOUT) -> StackReport:
         """Where every rank of the newest attempt is now, within `timeout` seconds.
 
@@ -250,6 +324,13 @@ class Controller:
         Raises JobNotFound, or CockpitError when no stacks were kept.
         """
         return await inspecting.kept_stacks(self._sessions, job_id, timeout)
+
+    async def save(self, job_id: str, folder: Path, *, logs: bool = True) -> saving.Saved:
+        """Copy a job's journals, and its logs, from its nodes to an empty folder, to be replayed.
+
+        Raises JobNotFound, UsageError when the folder holds something, or CockpitError.
+        """
+        return await saving.save(self._sessions, job_id, folder, logs=logs)
 
     # -- intentions ---------------------------------------------------------------------------
 
@@ -346,7 +427,7 @@ class Controller:
         free, and what was refused.
         """
         freed, errors = 0, []
-        for link in self._sessions.links.values():
+        for link in list(self._sessions.links.values()):
             try:
                 amount, gone = await cleaning.clean_node(link, keep)
                 freed += amount
@@ -360,52 +441,28 @@ class Controller:
         self,
         job_id: str,
         *,
+        options: RestartOptions = _AS_BEFORE,
         given_secrets: Mapping[str, str] | None = None,
         preflight: bool = True,
         say: Say = _quiet,
-    ) -> int:
-        """End the newest attempt and start the next from the same code and plan; its number.
+    ) -> RestartReport:
+        """End the newest attempt and start the next from the same code and plan.
 
-        `preflight` False starts in spite of what the nodes say of themselves.
-        Raises StartError, UsageError (a secret that cannot be found here), or CockpitError when
-        something of the old attempt is left and the next would collide with it.
+        `options` say where, and whether a checkpoint comes first; `preflight` False starts in
+        spite of what the nodes say of themselves. Raises StartError, UsageError (a secret that
+        cannot be found here, too few nodes), or CockpitError when something of the old attempt is
+        left and the next would collide with it, or the checkpoint did not come: the job runs on
+        then.
         """
-        tracked = self._sessions.tracked(job_id)
-        record = tracked.record
-        cluster = self._sessions.cluster(tracked.cluster)
-        values = await secrets.resolve(record.secrets, given_secrets or {}, self._environ)
-        job = self.job(job_id)
-        specs = {spec.name: spec for spec in (*cluster.nodes, *cluster.spares)}
-        names = {seat.node_rank: seat.key.node for seat in tracked.newest()}
-        wanted = [names.get(node.node_rank, node.name) for node in job.nodes]
-        gone = [name for name in wanted if name not in specs]
-        if gone:
-            raise UsageError(
-                f"job {record.name} ran on {', '.join(gone)}, which cluster {cluster.name} does"
-                " not have any more",
-                "add the node to the profile again, or run the job anew",
-            )
-        if not job.state.ended:
-            report = await self.cancel(job_id, reason="restart", say=say)
-            if not report.proven:
-                raise CockpitError(
-                    f"job {record.name} was not restarted: {report.proof}",
-                    "end what is left first, then restart",
-                )
-        launcher = self.config.launchers.get(record.launcher)
-        attempt = Attempt(
-            record=record,
-            number=job.attempt + 1,
-            cluster=cluster,
-            candidates=tuple(specs[name] for name in wanted),
-            secrets=values,
-            archive=None,
-            port=launcher.rdzv_port if launcher is not None else None,
+        record = self._sessions.tracked(job_id).record
+        order = restarting.Order(
+            by=self.by,
+            options=options,
+            secrets=await secrets.resolve(record.secrets, given_secrets or {}, self._environ),
             preflight=preflight,
+            say=say,
         )
-        say(f"starting attempt {attempt.number} of {record.name}")
-        await self._starter.start(attempt, say)
-        return attempt.number
+        return await restarting.restart(self._sessions, self._starter, self._tasks, job_id, order)
 
     async def restart_ranks(
         self,
@@ -434,6 +491,17 @@ class Controller:
         """
         names = self.config.clusters if clusters is None else clusters
         return await doctor.examine(self._sessions, list(names), nodes)
+
+    async def preflight(self, request: Request) -> Report:
+        """Look at the nodes on which `request` would start now, for what its launcher needs.
+
+        Starts nothing. Raises UsageError.
+        """
+        names = [spec.name for spec in request.nodes[: request.max_nodes]]
+        needs = NEEDS.get(request.launcher.kind, ())
+        env = self.plan(request).env
+        cluster = request.cluster.name
+        return await doctor.examine(self._sessions, [cluster], names, needs=needs, env=env)
 
     async def doctor_deep(
         self, report: Report, *, say: Say = _quiet, limit: float = allreduce.LIMIT
@@ -464,6 +532,28 @@ class Controller:
             timeout=timeout,
             on_output=lambda stream, data: output("err" if stream == "stderr" else "out", data),
         )
+
+    async def shell(self, cluster: str, node: str, request: ShellRequest) -> Shell:
+        """Open a shell on a node, over the connection that is there.
+
+        Raises LinkError when there is none or the node refuses, UsageError for its directory.
+        """
+        link = self._sessions.links.get(NodeKey(cluster, node))
+        if link is None:
+            raise UsageError(f"cluster {cluster} has no node {node}")
+        return await link.shell(request)
+
+    def directory(self, job_id: str, node: str) -> str:
+        """Where a job runs on one of its nodes; "" while that is not known."""
+        tracked = self._sessions.tracker.jobs.get(job_id)
+        if tracked is None:
+            return ""
+        if tracked.record.code is None:
+            return tracked.record.working_dir
+        link = self._sessions.links.get(NodeKey(tracked.cluster, node))
+        if link is None or link.hello is None:
+            return ""
+        return f"{link.hello.state_dir}/{layout.work_dir(job_id)}"
 
     async def clean(self, job_id: str) -> tuple[int, list[CockpitError]]:
         """Remove an ended job from its nodes: bytes that came free, and what was refused."""

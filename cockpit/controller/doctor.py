@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -26,6 +26,15 @@ CLOCK_SAMPLES = 5
 CLOCK_TIMEOUT = 10.0
 
 
+class _Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at on every node of a cluster. `alone`: it need not reach another one."""
+
+    cluster: Cluster
+    alone: bool
+    needs: tuple[str, ...]
+    env: dict[str, str]
+
+
 class _Met(msgspec.Struct, kw_only=True):
     """A node that was reached, and what it said."""
 
@@ -38,8 +47,19 @@ class _Met(msgspec.Struct, kw_only=True):
     trip: float | None = None
 
 
-async def examine(sessions: Sessions, clusters: Sequence[str], nodes: Sequence[str] = ()) -> Report:
-    """Look at `nodes` (default: all, spares too) of `clusters`. Raises UsageError."""
+async def examine(
+    sessions: Sessions,
+    clusters: Sequence[str],
+    nodes: Sequence[str] = (),
+    *,
+    needs: Sequence[str] = ("torch",),
+    env: Mapping[str, str] | None = None,
+) -> Report:
+    """Look at `nodes` (default: all, spares too) of `clusters`. Raises UsageError.
+
+    `needs`: packages without which a job cannot start; with none, no rendezvous of torch is to
+    come about either. `env`: the job's variables, the cluster's unless given.
+    """
     chosen = {
         name: [
             spec
@@ -53,7 +73,10 @@ async def examine(sessions: Sessions, clusters: Sequence[str], nodes: Sequence[s
     if unknown:
         raise UsageError(f"there is no node {', '.join(unknown)} in {', '.join(clusters)}")
     reports = await asyncio.gather(
-        *(_cluster(sessions, sessions.cluster(name), specs) for name, specs in chosen.items())
+        *(
+            _cluster(sessions, sessions.cluster(name), specs, tuple(needs), env)
+            for name, specs in chosen.items()
+        )
     )
     return Report(
         findings=tuple(item for report in reports for item in report.findings),
@@ -61,12 +84,21 @@ async def examine(sessions: Sessions, clusters: Sequence[str], nodes: Sequence[s
     )
 
 
-async def _cluster(sessions: Sessions, cluster: Cluster, specs: Sequence[NodeSpec]) -> Report:
+async def _cluster(
+    sessions: Sessions,
+    cluster: Cluster,
+    specs: Sequence[NodeSpec],
+    needs: tuple[str, ...],
+    env: Mapping[str, str] | None,
+) -> Report:
     links = {spec.name: sessions.open_node(cluster, spec) for spec in specs}
-    alone = len(specs) < 2
-    outcomes = await asyncio.gather(
-        *(_meet(cluster, spec, links[spec.name], alone) for spec in specs)
+    look = _Look(
+        cluster=cluster,
+        alone=len(specs) < 2,
+        needs=needs,
+        env=cluster.env if env is None else dict(env),
     )
+    outcomes = await asyncio.gather(*(_meet(look, spec, links[spec.name]) for spec in specs))
     found: dict[str, list[Finding]] = {}
     met: dict[str, _Met] = {}
     for spec, outcome in zip(specs, outcomes, strict=True):
@@ -78,8 +110,8 @@ async def _cluster(sessions: Sessions, cluster: Cluster, specs: Sequence[NodeSpe
     offsets = {name: item.offset for name, item in met.items() if item.offset is not None}
     versions = {name: item.versions for name, item in met.items() if item.versions is not None}
     compared = [
-        *clocks(offsets, places.MAX_CLOCK_SPREAD),
-        *differences(versions, needs=("torch",)),
+        *clocks(offsets, places.MAX_CLOCK_SPREAD, rendezvous=bool(needs)),
+        *(differences(versions, needs=needs) if needs else ()),
         *await _calls([met[spec.name] for spec in specs if spec.name in met]),
     ]
     for item in compared:
@@ -102,8 +134,9 @@ async def _cluster(sessions: Sessions, cluster: Cluster, specs: Sequence[NodeSpe
     )
 
 
-async def _meet(cluster: Cluster, spec: NodeSpec, link: NodeLink, alone: bool) -> _Met | Finding:
+async def _meet(look: _Look, spec: NodeSpec, link: NodeLink) -> _Met | Finding:
     """What a node says of itself, or why it could not be asked."""
+    cluster = look.cluster
     try:
         hello = await connected(link, cluster.connect_timeout + 5.0)
     except LinkError as error:
@@ -121,10 +154,10 @@ async def _meet(cluster: Cluster, spec: NodeSpec, link: NodeLink, alone: bool) -
             timeout=LOOK_TIMEOUT,
             python=spec.python or cluster.python or "python3",
             addr=met.addr,
-            alone=alone,
-            needs=("torch",),
+            alone=look.alone,
+            needs=look.needs,
             gpus=spec.gpus,
-            env=cluster.env,
+            env=look.env,
             full=True,
         )
         met.findings += said

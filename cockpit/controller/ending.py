@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +26,8 @@ PROOF_MARGIN = 25.0
 """Seconds beyond the grace that a node gets to sweep before the proof is taken."""
 PATIENCE = 10.0
 """Seconds that a node whose link is down gets to come back before it counts as unreachable."""
+RETURN_INTERVAL = 5.0
+"""Seconds after which nodes that were left out are looked for again, if nothing changes before."""
 
 
 def _unheard(text: str) -> None:
@@ -49,15 +51,49 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def cancel(sessions: Sessions, job_id: str, order: Order) -> CancelReport:
-    """End the newest attempt of a job everywhere. Raises JobNotFound."""
+    """End a job everywhere: its newest attempt, and what nodes that a restart left out still run
+    of earlier ones. Raises JobNotFound."""
     tracked = sessions.tracked(job_id)
+    seats = (*tracked.newest(), *_forgotten(tracked))
     proofs = await asyncio.gather(
-        *(_NodeEnd(sessions, tracked, seat, order).run() for seat in tracked.newest())
+        *(_NodeEnd(sessions, tracked, seat, order).run() for seat in seats)
     )
     known = {proof.name for proof in proofs}
     others = [node for node in sessions.job(job_id).nodes if node.name not in known]
     unseen = await asyncio.gather(*(_look_only(sessions, tracked, node) for node in others))
     return CancelReport(job=job_id, nodes=(*proofs, *unseen))
+
+
+async def end_when_back(
+    sessions: Sessions, job_id: str, attempt: int, names: Collection[str], order: Order
+) -> None:
+    """End what is left of attempts up to `attempt` on nodes out of reach, once they are back."""
+    waiting = set(names)
+    while waiting:
+        tracked = sessions.tracker.jobs.get(job_id)
+        if tracked is None:
+            return
+        for name in sorted(waiting):
+            seats = [
+                seat
+                for seat in list(tracked.seats.values())
+                if seat.attempt <= attempt and seat.key.node == name and seat.link.online
+            ]
+            proofs = [await _NodeEnd(sessions, tracked, seat, order).run() for seat in seats]
+            if proofs and not any(proof.unreachable for proof in proofs):
+                waiting.discard(name)
+        await sessions.changed(RETURN_INTERVAL)
+
+
+def _forgotten(tracked: TrackedJob) -> list[Seat]:
+    """Where an attempt before the newest has not ended, as far as is known."""
+    newest = max((attempt for attempt, _ in tracked.seats), default=0)
+    found = []
+    for (attempt, node_rank), seat in sorted(tracked.seats.items()):
+        node = tracked.model.node(attempt, node_rank) if attempt < newest else None
+        if node is not None and not node.state.ended:
+            found.append(seat)
+    return found
 
 
 async def _look_only(sessions: Sessions, tracked: TrackedJob, node: JobNode) -> NodeProof:
@@ -152,6 +188,9 @@ class _NodeEnd:
         )
 
     def _node(self) -> JobNode | None:
+        newest, _ = self._tracked.model.newest_names()
+        if self._seat.attempt != newest:
+            return self._tracked.model.node(self._seat.attempt, self._seat.node_rank)
         nodes = self._tracked.model.snapshot(time.time()).nodes
         return next((node for node in nodes if node.node_rank == self._seat.node_rank), None)
 
@@ -169,7 +208,8 @@ def _of_another_node(tracked: TrackedJob, seat: Seat, marker: str) -> bool:
     if parsed is None:
         return False
     _, attempt, node_rank = parsed
-    if attempt == seat.attempt:
+    newest, _ = tracked.model.newest_names()
+    if attempt == seat.attempt == newest:
         nodes = tracked.model.snapshot(time.time()).nodes
         name = next((n.name for n in nodes if n.node_rank == node_rank), "")
         return node_rank != seat.node_rank and name not in ("", seat.key.node)

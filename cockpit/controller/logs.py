@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from cockpit.controller.documents import source_of
 from cockpit.controller.tracking import LogStream, Seat, TrackedJob
 from cockpit.errors import CockpitError
 from cockpit.model.clocks import skews
 from cockpit.model.merged import LogLine, MergedLog, Source
-from cockpit.model.mirror import MirrorStore, MirrorStream, StreamKey
+from cockpit.model.mirror import MirrorStore, MirrorStream
 from cockpit.protocol import layout
 from cockpit.transport.link import Follow
 
@@ -198,29 +199,10 @@ class JobLog:
 
     def _open(self, stream: LogStream) -> None:
         seat = self._tracked.seats[stream.attempt, stream.node_rank]
-        mirror = self._mirrors.stream(
-            StreamKey(
-                job=self._tracked.record.id,
-                attempt=stream.attempt,
-                node_rank=stream.node_rank,
-                generation=stream.generation,
-                local_rank=stream.local_rank,
-                stream=stream.stream,
-            )
-        )
-        name = seat.key.node
         links = {s.key.node: s.link.link for s in self._tracked.seats.values()}
-        source = Source(
-            mirror=mirror,
-            node=name,
-            node_rank=stream.node_rank,
-            attempt=stream.attempt,
-            stream=stream.stream,
-            rank=stream.rank,
-            local_rank=stream.local_rank,
-            generation=stream.generation,
-            skew=skews(links).get(name, 0.0),
-        )
+        skew = skews(links).get(seat.key.node, 0.0)
+        source = source_of(self._tracked, stream, self._mirrors, skew)
+        mirror = source.mirror
         sink = _Sink(mirror, source, self._merged, tail=not self._from_start)
         self._sinks[stream.path] = sink
         start = -TAIL

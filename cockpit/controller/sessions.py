@@ -11,15 +11,19 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from cockpit.controller.placing import Place, place_of, road_of
 from cockpit.controller.tracking import NodeKey, TrackedJob, Tracker
 from cockpit.errors import CockpitError, JobNotFound, LinkError, UsageError
 from cockpit.model.fleet import FleetModel
 from cockpit.model.rules import Rules
+from cockpit.model.store import Seen
 from cockpit.model.types import Job, LinkState
 from cockpit.profiles.types import Cluster, Config, NodeSpec
 from cockpit.tasks import Tasks
 from cockpit.transport.factory import transport_for
 from cockpit.transport.link import NodeLink
+from cockpit.transport.nowhere import Nowhere
+from cockpit.transport.trace import Trace
 
 LISTING_INTERVAL = 1.0
 TELEMETRY_INTERVAL = 1.0
@@ -39,12 +43,18 @@ class Sessions:
         tasks: Tasks,
         recall: Callable[[str], Job | None],
         *,
-        telemetry: bool,
+        telemetry: float | None,
     ) -> None:
         self.config = config
         self.links: dict[NodeKey, NodeLink] = {}
+        self._placed: dict[NodeKey, tuple[Cluster, NodeSpec]] = {}
+        """The profiles that the links were made from."""
+        self._parked: dict[tuple[NodeKey, Place], NodeLink] = {}
+        """Links to nodes that left the profiles while jobs on other nodes ran there too."""
+        self._opened: list[tuple[Sequence[str] | None, Collection[str] | None]] = []
         self.tracker = Tracker(self._job_changed, recall, Rules(config.rules.values()))
         self.fleet = FleetModel()
+        self.trace = Trace()
         self._tasks = tasks
         self._telemetry = telemetry
         self._listed: dict[NodeKey, asyncio.Future[None]] = {}
@@ -77,25 +87,105 @@ class Sessions:
                 f"there is no node {', '.join(sorted(unknown))}",
                 "`cockpit profiles show` lists the nodes of each cluster",
             )
+        self._opened.append((clusters, nodes))
         for cluster, spec in chosen:
             if nodes is None or spec.name in nodes:
                 self.open_node(cluster, spec)
 
+    def reconfigure(self, config: Config) -> None:
+        """Take these profiles instead of those before.
+
+        Links to nodes that are where they were live on; those reached in another way reconnect,
+        and what they follow resumes. Nodes that left the profiles, or are somewhere else now, are
+        left; what was opened before is opened as it is named now.
+        """
+        self.config = config
+        self.tracker.use_rules(Rules(config.rules.values()))
+        now = {
+            NodeKey(cluster.name, spec.name): (cluster, spec)
+            for cluster in config.clusters.values()
+            for spec in (*cluster.nodes, *cluster.spares)
+        }
+        left = []
+        for key, before in self._placed.items():
+            after = now.get(key)
+            if after is None or place_of(*after) != place_of(*before):
+                left.append(key)
+                continue
+            self._placed[key] = after
+            if road_of(*after) != road_of(*before):
+                self.links[key].redirect(transport_for(*after))
+        self._leave(left)
+        for key in left:
+            if key in now:
+                self.open_node(*now[key])
+        for clusters, nodes in self._opened:
+            for key, (cluster, spec) in now.items():
+                if (clusters is None or key.cluster in clusters) and (
+                    nodes is None or key.node in nodes
+                ):
+                    self.open_node(cluster, spec)
+        self._changed()
+
+    def _leave(self, keys: Sequence[NodeKey]) -> None:
+        """Do not look at these nodes any more. Jobs that only they know are shown as last seen; of
+        jobs with other nodes they stay a part that cannot be reached."""
+        links = {key: self.links.pop(key) for key in keys}
+        for tracked in list(self.tracker.jobs.values()):
+            known = {seat.link for seat in tracked.seats.values()}
+            if known and known.isdisjoint(self.links.values()) and known & set(links.values()):
+                job = tracked.model.snapshot(time.time())
+                self.tracker.forget(job.id)
+                self.fleet.remove_job(job.id)
+                self.fleet.recall([Seen(job=job, seen_at=time.time())])
+        needed = {
+            seat.link for tracked in self.tracker.jobs.values() for seat in tracked.seats.values()
+        }
+        for key, link in links.items():
+            place = place_of(*self._placed.pop(key))
+            self._listed.pop(key).cancel()
+            self.fleet.remove_node(key.node, key.cluster)
+            self.tracker.unlist(key)
+            if link in needed:
+                self._parked[key, place] = link
+                link.redirect(Nowhere(f"{key.node} is not in the profiles any more"))
+            else:
+                self._tasks.start(link.close(), f"leaving {key.node}")
+
     def open_node(self, cluster: Cluster, spec: NodeSpec) -> NodeLink:
         """The link to one node, started if it is new."""
         key = NodeKey(cluster.name, spec.name)
-        link = self.links.get(key)
-        if link is not None:
-            return link
+        known = self.links.get(key)
+        if known is not None:
+            return known
+        self._placed[key] = (cluster, spec)
+        self._listed[key] = asyncio.get_running_loop().create_future()
+        parked = self._parked.pop((key, place_of(cluster, spec)), None)
+        if parked is not None:
+            self.links[key] = parked
+            self.fleet.node(key.node, key.cluster, parked.link)
+            parked.redirect(transport_for(cluster, spec))
+            return parked
         link = NodeLink(
-            spec.name, transport_for(cluster, spec), on_change=lambda: self._link_changed(key)
+            spec.name,
+            transport_for(cluster, spec),
+            on_change=lambda: self._link_changed(key, link),
+            trace=self.trace.node(cluster.name, spec.name),
         )
         self.links[key] = link
-        listed = self._listed[key] = asyncio.get_running_loop().create_future()
         self.fleet.node(key.node, key.cluster, link.link)
+        self._listen(key, link)
+        self._tasks.start(link.start(), f"link to {spec.name}")
+        return link
+
+    def _listen(self, key: NodeKey, link: NodeLink) -> None:
+        """Take in what comes over a link, while it is the one to this node."""
 
         def jobs(event: dict[str, Any]) -> None:
+            if self.links.get(key) is not link:
+                return
             self.tracker.listed(key, link, event, time.time())
+            listed = self._listed[key]
             if not listed.done():
                 listed.set_result(None)
             self._changed()
@@ -103,13 +193,13 @@ class Sessions:
         link.subscribe("watch_jobs", jobs, interval=LISTING_INTERVAL)
         if self._telemetry:
 
-            def sample(event: dict[str, Any]) -> None:
-                self.fleet.sample(key.node, key.cluster, event, time.monotonic())
+            def sample(payload: bytes) -> None:
+                if self.links.get(key) is not link:
+                    return
+                self.fleet.sample(key.node, key.cluster, payload, time.monotonic())
                 self._changed()
 
-            link.subscribe("telemetry", sample, interval=TELEMETRY_INTERVAL)
-        self._tasks.start(link.start(), f"link to {spec.name}")
-        return link
+            link.subscribe("telemetry", sample, raw=True, interval=self._telemetry)
 
     async def settle(
         self, timeout: float, enough: Callable[[], bool] = lambda: False
@@ -132,7 +222,7 @@ class Sessions:
             return max(deadline - loop.time(), 0.0)
 
         async def one(key: NodeKey) -> None:
-            link = self.links[key]
+            link, listed = self.links[key], self._listed[key]
             while not link.online:
                 # A second try may help where a busy server dropped the first one.
                 if link.link.attempts >= TRIES or left() <= 0:
@@ -142,10 +232,10 @@ class Sessions:
                 except LinkError as error:
                     if not error.retry:
                         raise
-            while not self._listed[key].done():
+            while not listed.done():
                 if left() <= 0:
                     raise asyncio.TimeoutError
-                await asyncio.wait({self._listed[key]}, timeout=min(left(), _POLL))
+                await asyncio.wait({listed}, timeout=min(left(), _POLL))
 
         keys = list(self.links)
         outcomes = await asyncio.gather(*(one(key) for key in keys), return_exceptions=True)
@@ -165,12 +255,14 @@ class Sessions:
             if key.node == node:
                 link.retry()
 
-    def _link_changed(self, key: NodeKey) -> None:
-        link = self.links[key].link
-        self.fleet.node(key.node, key.cluster, link)
+    def _link_changed(self, key: NodeKey, link: NodeLink) -> None:
+        in_use = self.links.get(key) is link
+        if in_use:
+            self.fleet.node(key.node, key.cluster, link.link)
         for tracked in self.tracker.jobs.values():
             if tracked.cluster == key.cluster:
-                tracked.model.link(key.node, link)
+                if in_use:
+                    tracked.model.link(key.node, link.link)
                 self._job_changed(tracked)
         self._changed()
 
@@ -224,7 +316,8 @@ class Sessions:
 
     async def close(self) -> None:
         """Leave the nodes; jobs go on."""
-        await asyncio.gather(*(link.close() for link in self.links.values()))
+        links = (*self.links.values(), *self._parked.values())
+        await asyncio.gather(*(link.close() for link in links))
 
 
 def online(state: LinkState) -> bool:

@@ -311,6 +311,15 @@ class Tracker:
             if tracked.cluster == key.cluster and now - tracked.record.created_at > CLAIM_TIME:
                 tracked.check_absent(key)
 
+    def unlist(self, key: NodeKey) -> None:
+        """Nothing that only this node listed is known any more; it is not looked at."""
+        for problem in [problem for problem in self.problems if problem[0] == key]:
+            del self.problems[problem]
+        for job, places in list(self._postponed.items()):
+            places.pop(key, None)
+            if not places:
+                del self._postponed[job]
+
     def started(self, record: records.JobRecord, plan: records.AttemptRecord, seat: Seat) -> None:
         """Take in an attempt that this controller has just started, before any listing says so."""
         tracked = self.jobs.get(record.id)
@@ -318,8 +327,14 @@ class Tracker:
             tracked = self.jobs[record.id] = TrackedJob(record, self._on_change, self._rules)
         tracked.take_seat(seat, plan, ended=False)
 
+    def use_rules(self, rules: Rules) -> None:
+        """Recognise causes by these from now on."""
+        self._rules = rules
+        for tracked in self.jobs.values():
+            tracked.model.use_rules(rules)
+
     def forget(self, job: str) -> None:
-        """The job was removed from its nodes."""
+        """The job was removed from its nodes, or all of them from the profiles."""
         self._postponed.pop(job, None)
         tracked = self.jobs.pop(job, None)
         if tracked is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 MAX_LINE = 16 * 1024
 """Characters of a line that are shown; the rest is counted."""
@@ -69,3 +70,14 @@ def clean_line(data: bytes, limit: int = MAX_LINE) -> str:
 def count_of(number: int, thing: str) -> str:
     """ "1 node", "2 nodes"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """ "0-2, 4" """
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)

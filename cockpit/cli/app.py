@@ -30,6 +30,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "clean": ("cockpit.cli.nodes", "Remove ended jobs and unused code from the nodes."),
     "trust": ("cockpit.cli.trust", "Show the host keys of nodes and remember them."),
+    "record": ("cockpit.cli.record", "Save a job's journals and logs, to be replayed."),
     "profiles": ("cockpit.cli.profiles", "List, show and validate profiles."),
     "demo": ("cockpit.cli.demo", "Train for real on two virtual nodes of this machine."),
 }
@@ -77,18 +78,53 @@ class _LazyGroup(click.Group):
     help="Use this cockpit.toml instead of the nearest one.",
 )
 @click.option("--theme", metavar="NAME", help="Theme of the screen.")
+@click.option("--read-only", is_flag=True, help="Change nothing from the screen.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 60),
+    metavar="S",
+    help="Seconds between two samples of each node on the screen, 1 unless given.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Play a job's journal, or the folder of a job, on the screen.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.25, 1000),
+    metavar="N",
+    help="How many seconds of a replay pass in one.",
+)
 @click.version_option(__version__, "--version", prog_name="cockpit")
 @click.pass_context
-def cli(ctx: click.Context, config: Path | None, theme: str | None) -> None:
+def cli(
+    ctx: click.Context,
+    config: Path | None,
+    theme: str | None,
+    read_only: bool,
+    interval: float | None,
+    replay: Path | None,
+    speed: float | None,
+) -> None:
     """Launch PyTorch jobs on machines reached by SSH, and see the truth about them.
 
     Without a command: the full-screen cockpit.
     """
-    ctx.obj = {"config": config, "theme": theme}
-    if ctx.invoked_subcommand is None:
+    ctx.obj = {"config": config, "theme": theme, "read_only": read_only}
+    if speed is not None and replay is None:
+        raise click.UsageError("--speed is of a replay: give --replay FILE too")
+    if replay is not None:
+        if ctx.invoked_subcommand is not None:
+            raise click.UsageError(f"--replay does not go with `{ctx.invoked_subcommand}`")
+        from cockpit.cli.replay import open_replay
+
+        open_replay(replay, theme, speed or 1.0)
+    elif ctx.invoked_subcommand is None:
         from cockpit.cli.screen import open_screen
 
-        open_screen(config, theme)
+        open_screen(config, theme, read_only=read_only, interval=interval)
 
 
 def tell(error: CockpitError) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NODES = ("node0", "node1")
 RANKS = 2
 SIMULATED_GPUS = 2
+GPUS = 8
+"""Of a made-up node."""
 
 
 @click.command()
@@ -32,17 +34,55 @@ SIMULATED_GPUS = 2
     metavar="S",
     help="How long to train.",
 )
+@click.option(
+    "--nodes",
+    type=click.IntRange(2, 256),
+    metavar="N",
+    help="No training: N made-up nodes, to try the screen at scale.",
+)
+@click.option(
+    "--gpus",
+    type=click.IntRange(1, 16),
+    metavar="M",
+    help="GPUs of each made-up node, 8 unless given; with --nodes only.",
+)
 @click.option("--headless", is_flag=True, help="Stream lines also where there is a terminal.")
 @click.pass_context
-def demo(ctx: click.Context, seconds: float, headless: bool) -> None:
+def demo(
+    ctx: click.Context, seconds: float, nodes: int | None, gpus: int | None, headless: bool
+) -> None:
     """Train a small model on two virtual nodes × two ranks: real sshd, real torchrun, real DDP.
 
     The nodes are SSH servers that cockpit runs on loopback with fresh keys; their GPUs are
     simulated and say so. With a terminal the cockpit opens on it; without, lines are printed.
+
+    With --nodes nothing is started at all: the cockpit opens on a fleet of made-up nodes and jobs.
     """
+    if nodes is not None:
+        _simulate(ctx, nodes, gpus or GPUS, headless=headless)
+        return
+    if gpus is not None:
+        raise UsageError("--gpus says how many GPUs made-up nodes have", "give --nodes too")
     screen = not headless and sys.stdin.isatty() and sys.stdout.isatty()
     theme: str | None = ctx.find_root().obj["theme"]
     ctx.exit(run_async(_demo(seconds, screen, theme)))
+
+
+def _simulate(ctx: click.Context, nodes: int, gpus: int, *, headless: bool) -> None:
+    from cockpit.cli.screen import check_terminal
+
+    if headless:
+        raise UsageError(
+            "a simulated fleet can only be looked at on the screen",
+            "`cockpit demo --headless` trains for real, on two virtual nodes",
+        )
+    check_terminal()
+    from cockpit import tui
+    from cockpit.tui.simulated import SimulatedSource
+
+    given = ctx.find_root().obj
+    source = SimulatedSource(nodes, gpus)
+    tui.run(source, theme=given["theme"], read_only=given["read_only"])
 
 
 def example_script() -> Path:

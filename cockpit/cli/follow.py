@@ -18,6 +18,7 @@ from cockpit.cli.contact import ContactWatch
 from cockpit.cli.printer import Printer
 from cockpit.controller import CancelReport, Controller, JobLog
 from cockpit.errors import ExitCode
+from cockpit.model.checkpoints import words as checkpoint_words
 from cockpit.model.documents import stall as stall_document
 from cockpit.model.stragglers import FLAG as STRAGGLER
 from cockpit.model.types import Generation, Job, JobState, Stall
@@ -182,6 +183,7 @@ class Follower:
         for generation in job.history:
             newest = generation is job.history[-1] and not job.state.ended
             self._narrate_generation(generation, newest=newest)
+        self._narrate_checkpoint(job)
         for stall in reversed(job.stalls):
             self._narrate_stall(job, stall)
         for node in job.nodes if STRAGGLER in job.flags else ():
@@ -206,6 +208,15 @@ class Follower:
             self._say(f"generation {key[1]} ended: {headline(generation.cause)}")
         elif generation.reason in ("membership", "operator") and self._once("asked", *key):
             self._say(f"generation {key[1]} ended: {ending_of(generation)}")
+
+    def _narrate_checkpoint(self, job: Job) -> None:
+        item = job.checkpoint
+        if item is None:
+            return
+        if item.step is not None and self._once("checkpoint", item.command):
+            self._say(f"a checkpoint at step {item.step} was asked for by {item.by}")
+        if (item.complete or item.void) and self._once("checkpoint done", item.command):
+            self._say(checkpoint_words(item))
 
     def _narrate_stall(self, job: Job, stall: Stall) -> None:
         key = (stall.attempt, stall.node_rank, stall.generation, stall.at)

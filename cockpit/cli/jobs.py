@@ -184,6 +184,28 @@ def _restart_ranks(
     is_flag=True,
     help="Only the ranks, in place: a new generation of the running attempt.",
 )
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="NODE[,NODE]",
+    help="Nodes of the last attempt that take no part in the next.",
+)
+@click.option(
+    "--spares",
+    is_flag=True,
+    help="Spares of the cluster take the place of nodes that are left out or cannot be reached.",
+)
+@click.option(
+    "--checkpoint",
+    is_flag=True,
+    help="Ask the ranks for a checkpoint first; without it nothing is ended.",
+)
+@click.option(
+    "--checkpoint-timeout",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="S",
+    help="Seconds to wait for the checkpoint (default: 600).",
+)
 @click.option("--no-preflight", is_flag=True, help="Start in spite of what `doctor` would say.")
 @contact_option
 @click.argument("job")
@@ -194,11 +216,22 @@ def restart(
     detach: bool,
     env: tuple[str, ...],
     ranks: bool,
+    without: tuple[str, ...],
+    spares: bool,
+    checkpoint: bool,
+    checkpoint_timeout: float | None,
     no_preflight: bool,
     contact_timeout: float,
     job: str,
 ) -> None:
     """Start a new attempt of JOB from the same code and plan; a running attempt is ended first.
+
+    It runs on the same nodes unless --without or --spares say otherwise; a job with a range of
+    nodes may run on fewer. Processes of the old attempt on a node that is left out and cannot be
+    reached are named, and ended when it is back.
+
+    With --checkpoint every rank whose code calls `cockpit.checkpoint_wanted` saves at one step
+    first; where that does not come in time, the job runs on untouched.
 
     With --ranks the attempt, its launcher processes and its code stay, none of `max_restarts` is
     spent, and the command returns once the new generation has formed.
@@ -208,21 +241,40 @@ def restart(
     if ranks:
         if env:
             raise click.UsageError("--env goes with a new attempt: ranks keep their environment.")
+        if without or spares or checkpoint:
+            raise click.UsageError(
+                "--without, --spares and --checkpoint go with a new attempt, not with --ranks."
+            )
         ctx.exit(with_controller(ctx, _restart_ranks(cluster, job)))
 
     from cockpit.cli.follow import Follower
     from cockpit.cli.printer import Printer, use_utf8
+    from cockpit.model.reports import RestartOptions
     from cockpit.profiles import parse_env
 
     given = parse_env(env, os.environ)
+    if checkpoint_timeout is not None and not checkpoint:
+        raise click.UsageError("--checkpoint-timeout goes with --checkpoint.")
+    left_out = [name.strip() for words in without for name in words.split(",")]
+    options = RestartOptions(
+        without=tuple(dict.fromkeys(name for name in left_out if name)),
+        spares=spares,
+        checkpoint=checkpoint,
+        checkpoint_timeout=checkpoint_timeout or RestartOptions().checkpoint_timeout,
+    )
 
     async def work(controller: Controller) -> int:
         use_utf8()
         found = await find_job(controller, cluster, job)
-        attempt = await controller.restart(
-            found.id, given_secrets=given, preflight=not no_preflight, say=narrate
+        report = await controller.restart(
+            found.id,
+            options=options,
+            given_secrets=given,
+            preflight=not no_preflight,
+            say=narrate,
         )
-        narrate(f"attempt {attempt} of {found.name} runs")
+        attempt = report.attempt
+        narrate(f"attempt {attempt} of {found.name} runs on {', '.join(report.nodes)}")
         if detach:
             click.echo(found.id)
             return 0

@@ -54,9 +54,12 @@ def list_profiles(ctx: click.Context, as_json: bool) -> None:
 def show(ctx: click.Context, as_json: bool, name: str) -> None:
     """Show the effective values of a profile, and the file and line that set each.
 
-    NAME is clusters.X, launchers.X, jobs.X or rules.X, or just X where that is unique.
+    NAME is clusters.X, launchers.X, jobs.X or rules.X, or just X where that is unique; or one of
+    screen, notify and keys.
     """
     import msgspec
+
+    from cockpit.profiles.keys import quote
 
     config = load_config(ctx)
     tables: dict[str, Mapping[str, Any]] = {
@@ -65,20 +68,22 @@ def show(ctx: click.Context, as_json: bool, name: str) -> None:
         "jobs": config.jobs,
         "rules": config.rules,
     }
-    found = [
-        (kind, key, value)
+    found: list[tuple[str, Any]] = [
+        (f"{kind}.{key}", value)
         for kind, table in tables.items()
         for key, value in table.items()
         if name in (key, f"{kind}.{key}")
     ]
+    singles = {"screen": config.screen, "notify": config.notify, "keys": config.keys}
+    if name in singles:
+        found = [(name, singles[name])]
     if not found:
         raise UsageError(f"there is no profile {name!r}", "`cockpit profiles list` lists them")
     if len(found) > 1:
-        names = ", ".join(f"{kind}.{key}" for kind, key, _ in found)
+        names = ", ".join(key for key, _ in found)
         raise UsageError(f"{name!r} is ambiguous", f"say which: {names}")
-    kind, key, value = found[0]
+    prefix, value = found[0]
     values = msgspec.to_builtins(value)
-    prefix = f"{kind}.{key}"
     if as_json:
         sources = {
             k: {"file": s.file, "line": s.line}
@@ -89,10 +94,10 @@ def show(ctx: click.Context, as_json: bool, name: str) -> None:
         return
     click.echo(f"[{prefix}]")
     for field, content in values.items():
-        source = config.sources.get(f"{prefix}.{field}")
+        source = config.sources.get(f"{prefix}.{quote(field)}")
         where = f"{source.file}:{source.line}" if source and source.file else "default"
         text = msgspec.json.encode(content).decode()
-        click.echo(clean(f"{field} = {text}  # {where}"))
+        click.echo(clean(f"{quote(field)} = {text}  # {where}"))
 
 
 @profiles.command()

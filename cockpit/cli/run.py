@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -48,6 +48,9 @@ def _nodes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option(
     "--nproc-per-node", metavar="N|auto|gpu|cpu", callback=_nodes, help="Ranks on each node."
 )
+@click.option("--on", metavar="NODE,…", default="", help="Only these nodes: gpu[01-04],gpu09.")
+@click.option("--without", metavar="NODE,…", default="", help="Not these nodes.")
+@click.option("--spares", is_flag=True, help="The cluster's spares may take part, after its nodes.")
 @click.option("--name", metavar="TEXT", help="Name of the job (default: the script's).")
 @click.option("-e", "--env", metavar="K=V", multiple=True, help="Environment; K takes ours.")
 @click.option(
@@ -73,8 +76,11 @@ def _nodes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option("--json", "as_json", is_flag=True, help="JSON lines instead of prefixed text.")
 @click.option("-q", "--quiet", is_flag=True, help="No narration on stderr.")
 @contact_option
-@click.option("-m", "--module", is_flag=True, help="SCRIPT is a module, as in python -m.")
-@click.option("--no-python", is_flag=True, help="SCRIPT is a command, run as it is.")
+@click.option("-m", "--module", "as_module", is_flag=True, help="SCRIPT is a module: python -m.")
+@click.option("--no-python", "as_command", is_flag=True, help="SCRIPT is a command, run as it is.")
+@click.option(
+    "--script", "as_script", is_flag=True, help="With -j: SCRIPT replaces what the profile runs."
+)
 @click.argument("script", required=False)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -102,46 +108,34 @@ def run(ctx: click.Context, /, **options: Any) -> None:
 
 def _request(config: Config, options: dict[str, Any]) -> tuple[Request, dict[str, str]]:
     """The request that the options ask for, and secret values that were typed."""
-    import msgspec
-
     from cockpit import profiles
 
-    if options["module"] and options["no_python"]:
-        raise UsageError("-m and --no-python exclude each other")
+    kinds = [kind for kind in ("script", "module", "command") if options[f"as_{kind}"]]
+    if len(kinds) > 1:
+        raise UsageError("--script, -m and --no-python exclude each other")
     typed: dict[str, str] = {}
     if options["env_file"] is not None:
         typed.update(profiles.read_env_file(options["env_file"]))
     typed.update(profiles.parse_env(options["env"], os.environ))
-    script: str | None = options["script"]
-    args: tuple[str, ...] = options["args"]
-    what: dict[str, Any] = {}
-    profile = config.jobs.get(options["job"]) if options["job"] else None
-    typed_kind = options["module"] or options["no_python"]
-    if profile is not None and script is not None and not typed_kind:
-        # A job profile says what to run; words after it are further arguments.
-        what = {"args": (*profile.args, script, *args)}
-    elif script is not None:
-        key = "module" if options["module"] else "command" if options["no_python"] else "script"
-        what = {key: (script, *args) if key == "command" else script}
-        what["args"] = () if key == "command" else args
-    elif options["job"] is None:
-        raise UsageError("there is nothing to run", "cockpit run SCRIPT [ARGS…], or -j JOBPROFILE")
-    resolved = profiles.resolve(
-        config,
+    asked = profiles.Asked(
+        job=options["job"],
         cluster=options["cluster"],
         launcher=options["launcher"],
-        job=options["job"],
         nodes=options["nodes"],
         nproc_per_node=options["nproc_per_node"],
-        name=options["name"],
+        kind=cast("Any", kinds[0]) if kinds else None,
+        target=options["script"],
+        args=options["args"],
         env=typed,
+        name=options["name"],
         working_dir=str(options["working_dir"]) if options["working_dir"] else None,
         max_restarts=options["max_restarts"],
-        **what,
+        on=profiles.node_names(options["on"]),
+        without=profiles.node_names(options["without"]),
+        spares=options["spares"],
+        preflight=not options["no_preflight"],
     )
-    # Typed values of secrets are handed over as they are; nothing else remembers them.
-    given = {name: typed[name] for name in resolved.secrets if name in typed}
-    return msgspec.structs.replace(resolved, preflight=not options["no_preflight"]), given
+    return profiles.ask(config, asked)
 
 
 def _pack(request: Request, say: Say) -> Package:
@@ -151,7 +145,7 @@ def _pack(request: Request, say: Say) -> Package:
 
 
 def _dry_run(request: Request, package: Package | None, as_json: bool) -> None:
-    from cockpit.cli.preview import preview_document, preview_text
+    from cockpit.launchers.preview import preview_document, preview_text
     from cockpit.launchers.registry import plan
 
     made = plan(request)

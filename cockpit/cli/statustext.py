@@ -15,6 +15,7 @@ from cockpit.cli.causes import describe, ending_of, headline, victims_text
 from cockpit.cli.figures import range_text, rate_text, seconds_text, sparkline, value_text
 from cockpit.cli.jobtables import columns_in_use, runtime
 from cockpit.cli.tables import duration_text, moment_text, table
+from cockpit.model.checkpoints import words as checkpoint_words
 from cockpit.model.restarts import restarts_text, was_restarted
 from cockpit.model.types import (
     Cause,
@@ -68,6 +69,9 @@ def status_text(job: Job) -> str:
     lines += ["", *_node_lines(job.nodes), *_rank_lines(job), *_unknown_lines(job)]
     if job.no_beats:
         lines.append(f"no beats: {job.no_beats}")
+    if job.checkpoint is not None:
+        by, at = job.checkpoint.by, moment_text(job.checkpoint.at)
+        lines.append(f"{checkpoint_words(job.checkpoint)} (asked for by {by}, {at})")
     if job.metrics:
         lines += ["", "metrics:", *_metric_lines(job)]
     if job.history:

@@ -73,8 +73,7 @@ def trust(ctx: click.Context, cluster: str | None, yes: bool, node: tuple[str, .
     if unknown:
         if not yes:
             click.confirm(f"Remember {count_of(len(unknown), 'key')}?", abort=True, err=True)
-        for file in sorted({offer.file for offer in unknown}):
-            count = keys.write(file, [offer for offer in unknown if offer.file == file])
+        for file, count in keys.remember(unknown).items():
             narrate(f"{count_of(count, 'key')} written to {file}")
     unreachable = any(offer.state == "unreachable" for offer in offers)
     ctx.exit(int(ExitCode.PERMISSION if changed else ExitCode.UNAVAILABLE if unreachable else 0))

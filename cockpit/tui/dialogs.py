@@ -5,7 +5,7 @@ They show what `orders` and the actions say. Text from nodes goes in as Content,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual import on
@@ -15,18 +15,14 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Key
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from cockpit.errors import CockpitError
-from cockpit.model.reports import CancelReport, NodeProof
-from cockpit.model.types import Job, JobNode, LinkState
-from cockpit.text import clean, count_of
+from cockpit.text import clean
 from cockpit.tui.actions import Action, View
 from cockpit.tui.frame import Frame
-from cockpit.tui.orders import Order
-from cockpit.tui.spans import Span
-from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
-from cockpit.tui.words import NODE
+from cockpit.tui.orders.wording import Order
+from cockpit.tui.widgets.grid import Column, Row, RowGrid, cell
 
 _Answer = TypeVar("_Answer")
 _Row = TypeVar("_Row")
@@ -37,27 +33,50 @@ def content(text: str) -> Content:
     return Content("\n".join(clean(part) for part in text.split("\n")))
 
 
-class ConfirmDialog(ModalScreen[bool]):
-    """Says what will happen; answers True only for a deliberate yes."""
+class FrameDialog(ModalScreen[_Answer], Generic[_Answer]):
+    """A dialog that shows the world as it goes on: the app hands it every new frame."""
+
+    def update(self, frame: Frame) -> None:
+        raise NotImplementedError
+
+
+class ConfirmDialog(FrameDialog[bool]):
+    """Says what will happen, also when that changes; answers True only for a deliberate yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "answer(False)", "Do nothing"),
         Binding("left,up", "app.focus_previous", show=False),
         Binding("right,down", "app.focus_next", show=False),
+        Binding("pagedown", "scroll(1)", show=False),
+        Binding("pageup", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, order: Order) -> None:
+    def __init__(
+        self, order: Order, again: Callable[[Frame], Order | None] = lambda _: None
+    ) -> None:
+        """`again`: the order as a later frame would have it; None leaves what is shown."""
         super().__init__()
         self._order = order
+        self._again = again
+
+    def update(self, frame: Frame) -> None:
+        self._tell(self._again(frame))
+
+    def _tell(self, order: Order | None) -> None:
+        if order is not None and order.text != self._order.text:
+            self._order = order
+            for text in self.query("#order-text").results(Static):
+                text.update(content("\n".join(order.text)))
 
     def compose(self) -> ComposeResult:
         order = self._order
         with Vertical(classes="dialog"):
             yield Static(content(order.title), classes="dialog-title")
             with VerticalScroll(id="what", can_focus=False):
-                yield Static(content("\n".join(order.text)))
+                yield Static(content("\n".join(order.text)), id="order-text")
+            yield from self.choices()
             if order.typed:
-                yield Static(content(f"Type the name of the job, {order.typed}, to go on:"))
+                yield Static(content(f"Type {order.typed_name}, {order.typed}, to go on:"))
                 yield Input(id="typed", compact=True, select_on_focus=False)
             with Horizontal(classes="buttons"):
                 yield Button("Do nothing", id="no", compact=True)
@@ -68,6 +87,10 @@ class ConfirmDialog(ModalScreen[bool]):
                     compact=True,
                     disabled=bool(order.typed),
                 )
+
+    def choices(self) -> Iterable[Widget]:
+        """What can be chosen before the answer."""
+        return ()
 
     def on_mount(self) -> None:
         for box in self.query(Input):
@@ -99,109 +122,13 @@ class ConfirmDialog(ModalScreen[bool]):
     def _pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes" and self._confirmed())
 
+    def action_scroll(self, pages: int) -> None:
+        """What will happen may be longer than there is room for."""
+        what = self.query_one("#what", VerticalScroll)
+        what.scroll_relative(y=pages * max(what.size.height, 1), animate=False)
+
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)
-
-
-class ProgressDialog(ModalScreen[None]):
-    """An order while it is carried out, node by node, then its proof. Closing it stops nothing."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q", "close", "Close"),
-        Binding("j,down", "move(1)", show=False),
-        Binding("k,up", "move(-1)", show=False),
-    ]
-
-    def __init__(self, title: str, job: Job) -> None:
-        super().__init__()
-        self._heading = title
-        self._job = job
-        self._reports: dict[str, NodeProof] = {}
-        self._grid: RowGrid[JobNode] = RowGrid(
-            (Column("NODE", 12, grow=1), Column("STATE", 13), Column("", 16, grow=3)),
-            self._row,
-            lambda node: node.name,
-            id="progress",
-        )
-        self.outcome = ""
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
-            yield Static(content(self._heading), classes="dialog-title")
-            yield self._grid
-            yield Static("", id="outcome")
-            with Horizontal(classes="buttons"):
-                yield Button("Close", id="close", compact=True)
-
-    def on_mount(self) -> None:
-        self._grid.styles.height = min(max(len(self._job.nodes), 1), 12) + 1
-        self._grid.show(self._job.nodes)
-        self._show_outcome()
-        self.query_one("#close").focus()
-
-    def update(self, frame: Frame) -> None:
-        """Show the job's nodes as they are now."""
-        job = frame.job(self._job.id)
-        if job is not None:
-            self._job = job
-            self._grid.show(job.nodes)
-
-    def prove(self, report: CancelReport) -> None:
-        """The order is done; show per node what was found."""
-        self._reports = {node.name: node for node in report.nodes}
-        self._done(report.proof)
-
-    def succeed(self, text: str) -> None:
-        self._done(text)
-
-    def fail(self, error: CockpitError) -> None:
-        self._done(f"{error.message}\n{error.hint}" if error.hint else error.message)
-
-    def _done(self, text: str) -> None:
-        self.outcome = text
-        self._show_outcome()
-
-    def _show_outcome(self) -> None:
-        # The order may end before the dialog is there, or after it was closed.
-        for label in self.query("#outcome").results(Static):
-            label.update(content(self.outcome or "waiting for the nodes…"))
-        for button in self.query("#close").results(Button):
-            button.label = "Close" if self.outcome else "Close (it goes on)"
-        self._grid.redraw()
-
-    def _row(self, node: JobNode) -> Row:
-        glyph, tone = NODE[node.state]
-        report = self._reports.get(node.name)
-        return Row(
-            (cell(node.name), cell(f"{glyph} {node.state.value}", tone), _found(node, report))
-        )
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-    def action_move(self, delta: int) -> None:
-        self._grid.move(delta)
-
-    @on(Button.Pressed)
-    def _pressed(self) -> None:
-        self.dismiss(None)
-
-
-def _found(node: JobNode, report: NodeProof | None) -> Cell:
-    """What is known about the processes that are left on a node."""
-    if report is None:
-        if node.link.state is not LinkState.ONLINE:
-            return cell(f"{node.link.state.value}: {node.link.why}".rstrip(": "), "warn")
-        if node.left:
-            return cell(f"{count_of(len(node.left), 'process')} left", "bad")
-        return cell("done" if node.state.ended else "", "dim")
-    if report.unreachable:
-        return cell(f"not proven: {report.unreachable}", "warn")
-    if report.left:
-        names = ", ".join(f"{left.pid} {left.command}" for left in report.left)
-        return cell(f"left: {names}", "bad")
-    swept = f", {len(report.swept)} swept" if report.swept else ""
-    return Cell((Span(f"✔ nothing left{swept}", "ok"),))
 
 
 class HelpItem(NamedTuple):
@@ -264,7 +191,7 @@ class HelpDialog(GridDialog["str | None", HelpItem]):
     def __init__(self, items: Sequence[HelpItem]) -> None:
         super().__init__(
             RowGrid(
-                (Column("KEYS", 12), Column("", 24, grow=1), Column("", 16, grow=1, drop=1)),
+                (Column("KEYS", 12), Column("", 24, grow=2), Column("", 16, grow=1, drop=1)),
                 self._row,
                 lambda item: item.action.id if item.action else item.text,
                 header=False,
@@ -290,7 +217,10 @@ class HelpDialog(GridDialog["str | None", HelpItem]):
         mark = "warn" if item.action.dangerous else ""
         return Row(
             (
-                cell(item.action.key_text, "dim" if item.text else mark or "key"),
+                cell(
+                    item.action.key_text,
+                    "dim" if item.text else mark or "key",
+                ),
                 cell(item.action.title, "dim" if item.text else mark),
                 cell(item.text, "dim"),
             )

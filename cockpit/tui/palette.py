@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from cockpit.tui.actions import ACTIONS, Action
+from cockpit.tui.actions import Action
 
 if TYPE_CHECKING:
     from cockpit.tui.app import CockpitApp
@@ -24,8 +24,11 @@ class ActionProvider(Provider):
     def _offers(self) -> list[tuple[Action, str]]:
         cockpit = self._cockpit
         return [
-            (action, cockpit.reason_against(action) or action.key_text)
-            for action in ACTIONS
+            (
+                action,
+                cockpit.reason_against(action) or action.key_text,
+            )
+            for action in cockpit.actions
             if action.applies(cockpit.view) and action.id != "app.palette"
         ]
 

@@ -49,7 +49,7 @@ def test_help_loads_neither_the_screen_nor_ssh_nor_torch(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "command",
     ["run", "ps", "status", "logs", "attach", "cancel", "restart", "stacks", "nodes", "exec",
-     "doctor", "clean", "trust", "profiles", "demo"],
+     "doctor", "clean", "trust", "record", "profiles", "demo"],
 )  # fmt: skip
 def test_every_command_has_its_help(tmp_path: Path, command: str) -> None:
     done = cockpit(command, "--help", cwd=tmp_path)

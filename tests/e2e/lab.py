@@ -106,6 +106,17 @@ grace = 3.0
         """Another machine: nothing of what this controller kept on disk."""
         self.controller = self.folder / f"controller-{time.monotonic_ns()}"
 
+    def state_dirs(self) -> list[Path]:
+        """Where each node keeps its jobs."""
+        return [node.state_dir for node in self.nodes]
+
+    @staticmethod
+    def environment(pid: int) -> dict[str, str]:
+        """The environment that a process was started with."""
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            pairs = (entry.partition(b"=") for entry in file.read().split(b"\0") if entry)
+            return {name.decode(): value.decode(errors="replace") for name, _, value in pairs}
+
     def processes(self, job: str) -> list[int]:
         """Pids of living processes that carry the job's marker, by our own scan of /proc."""
         needle = f"COCKPIT_ATTEMPT={job}/".encode()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -105,3 +108,52 @@ def test_quitting_touches_no_job_and_says_so(lab: Lab, terminal: Terminal) -> No
     terminal.shows("left with 0", f"cockpit attach {job}")
     assert lab.status(job)["state"] in ("starting", "running")
     assert lab.run("cancel", job).returncode == 0
+
+
+BEATING = """\
+import os, sys, time
+import cockpit
+for step in range(100000):
+    cockpit.heartbeat(step=step, loss=1 / (step + 1))
+    print("step", step, "of", sys.argv[1], flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_a_person_launches_from_the_form_sees_a_rank_die_cancels_and_gets_the_proof(
+    lab: Lab, terminal: Terminal
+) -> None:
+    lab.script(BEATING)
+    with lab.config.open("a") as file:
+        file.write(
+            '[jobs.drive]\ncluster = "lab"\nlauncher = "quick"\nnodes = 2\nnproc_per_node = 2\n'
+            'script = "train.py"\nworking_dir = "code"\nmax_restarts = 1\n'
+        )
+    terminal.shows("3/3 nodes live")
+    terminal.type(":reload")
+    terminal.press("Enter")
+    terminal.shows("read again")
+    terminal.press("n")
+    terminal.shows("Launch a new job", "none, from scratch")
+    terminal.press("Right")
+    terminal.shows("drive", "lab", "train.py", "--nnodes=2")
+    for _ in range(10):  # one by one, as a person would
+        terminal.press("Tab")
+        time.sleep(0.1)
+    terminal.type("words=1")
+    terminal.shows("words=1", "cockpit run -j drive", "starts drive on 2 nodes of lab")
+    terminal.press("C-j")
+    terminal.shows("drive", "● running", "no failure", "● training", timeout=60)
+    (job,) = (lab.state_dirs()[0] / "jobs").iterdir()
+    victims = [pid for pid in lab.processes(job.name) if "RANK" in lab.environment(pid)]
+    os.kill(victims[0], signal.SIGKILL)
+    terminal.shows("✖ first", "SIGKILL", timeout=60)
+    terminal.shows("● training", timeout=60)
+    terminal.press("C-d")
+    terminal.shows("Cancel drive?", "4 ranks on 2 nodes", "node0", "node1")
+    terminal.type("drive")
+    terminal.press("Enter")
+    terminal.shows("nothing of it is left on 2 of 2 nodes")
+    assert lab.processes(job.name) == []
+    terminal.press("Escape")
+    terminal.shows("■ cancelled")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,18 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(scope="session")
+def outbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the screen writes what it is told to save or to copy."""
+    return tmp_path_factory.mktemp("outbox")
+
+
+@pytest.fixture(autouse=True)
+def written_aside(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(outbox)
+    monkeypatch.setattr(tempfile, "tempdir", str(outbox))
 
 
 @pytest.fixture

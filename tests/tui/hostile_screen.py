@@ -7,7 +7,7 @@ import os
 import sys
 
 import msgspec
-from tui_world import AWAY, BOOM, FakeLine, FakeSource, failed_job, healthy, node
+from tui_world import AWAY, BOOM, FakeLine, FakeSource, failed_job, healthy, node, origin
 
 from cockpit.errors import CockpitError
 from cockpit.tui import run_async
@@ -16,7 +16,10 @@ EVIL = (
     "\x1b]52;c;PAYLOAD52==\x07\x1b]0;PAYLOADTITLE\x07\x1b[31mPAYLOADRED\x00"
     "\x9b2JPAYLOADC1\x1bPPAYLOADDCS\x1b\\\x07[rank0] [/data/x]"
 )
-LINES = (*(FakeLine(text=f"{n} {EVIL}") for n in range(60)), FakeLine(node=EVIL, text="last line"))
+LINES = (
+    *(FakeLine(data=f"{n} {EVIL}".encode()) for n in range(60)),
+    FakeLine(origin(0, EVIL), data=b"last line"),
+)
 
 
 async def main() -> int:
@@ -26,6 +29,7 @@ async def main() -> int:
     away = replace(node("x", age=None), name=EVIL, link=replace(AWAY, why=EVIL, hint=EVIL))
     fleet = replace(healthy(), nodes=(away, node("gpu01")), jobs=(job, *healthy().jobs))
     source = FakeSource(fleet)
+    source.absent = ""
     for each in fleet.jobs:
         source.write(each.id, *LINES)
     try:

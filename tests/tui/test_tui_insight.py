@@ -4,52 +4,17 @@ from __future__ import annotations
 
 import msgspec
 from tui_screen import Opener
-from tui_world import WALL, job, job_node, node, ranks
+from tui_world import WALL, node
+from tui_world import beating_job as beating
+from tui_world import stalled_job as stalled
 
 from cockpit.errors import NodeError
+from cockpit.model.history import evenly
 from cockpit.model.stacks import Missing, read, report
-from cockpit.model.types import Fleet, Job, Metric, Stage, Stall
+from cockpit.model.types import Fleet
 from cockpit.tui.widgets.bars import spark
 
 replace = msgspec.structs.replace
-
-
-def beating() -> Job:
-    members = [
-        replace(rank, stage=Stage.TRAINING, step=1200 + rank.rank, step_time=0.25)
-        for rank in ranks(0, 4)
-    ]
-    slow = replace(members[2], straggler=True)
-    mute = replace(
-        members[3],
-        stage=Stage.NONE,
-        step=None,
-        beats=None,
-        beat_age=None,
-        step_time=None,
-        note="torch 1.9 has no step hook",
-    )
-    running = job(
-        nodes=(job_node(0, members=tuple(members[:2])), job_node(1, members=(slow, mute)))
-    )
-    history = tuple((WALL - 60 + n, 3 - n / 10) for n in range(20))
-    loss = Metric(name="loss", rank=0, value=1.1, low=1.1, high=1.2, history=history)
-    return replace(running, metrics=(loss,))
-
-
-def stalled() -> Job:
-    base = beating()
-    silent = tuple(
-        replace(
-            node, ranks=tuple(replace(r, stage=Stage.SILENT, beat_age=31.0) for r in node.ranks)
-        )
-        for node in base.nodes
-    )
-    stall = Stall(
-        attempt=0, generation=0, node="gpu02", ranks=(3,), at=WALL - 5, action="warn",
-        message="rank 3 silent for 31 s at step 1203 (limit 30 s)",
-    )  # fmt: skip
-    return replace(base, nodes=silent, flags=("stalled",), stalls=(stall,))
 
 
 def frames(*names: str) -> list[dict[str, object]]:
@@ -100,7 +65,9 @@ async def test_every_rank_shows_its_stage_step_rate_and_the_age_of_its_beat(
         assert "● running" in mute
         assert "not instrumented: torch 1.9" in mute
         assert "step 1200–1202 (spread 2)" in screen.text
-        assert f"loss {spark([3 - n / 10 for n in range(20)], 12)} 1.1" in screen.text
+        history = [value for _, value in evenly(beating().metrics[0].history, 12)]
+        assert f"loss {spark(history, 12)} 1.1" in screen.text
+        assert len(history) == 12
 
 
 async def test_a_stall_is_the_first_thing_that_is_said(opened: Opener) -> None:
@@ -138,12 +105,14 @@ async def test_stacks_are_grouped_the_odd_one_first_and_taken_again_on_request(
         await screen.press("b")
         await screen.app.workers.wait_for_complete()
         await screen.pulse()
-        assert screen.source.orders.count(("stacks", stalled().id)) == 2
+        assert screen.source.asked.count(("stacks", stalled().id)) == 2
 
 
 async def test_stacks_that_cannot_be_had_say_why(opened: Opener) -> None:
     async with opened(Fleet(revision=1, jobs=(beating(),)), size=(120, 36)) as screen:
-        screen.source.failure = NodeError("gone", "no node answers [red]", "look at the links")
+        screen.source.orders.failure = NodeError(
+            "gone", "no node answers [red]", "look at the links"
+        )
         await screen.press("3", "b")
         await screen.app.workers.wait_for_complete()
         await screen.pulse()
@@ -164,7 +133,7 @@ async def test_a_sick_node_is_marked_and_says_why_under_the_cursor(opened: Opene
     worn = replace(node("gpu02"), health="warn", health_reasons=("GPU 0 slows down: heat",))
     async with opened(Fleet(revision=1, nodes=(sick, worn, node("gpu03")))) as screen:
         rows = screen.text.splitlines()
-        assert "✖" in next(row for row in rows if "gpu01" in row)
+        assert "gpu01 ! " in next(row for row in rows if "gpu01" in row)
         assert "▲" in next(row for row in rows if "gpu02" in row)
         assert "✖ GPU 3 is lost; Xid 79 [x]" in screen.text
         await screen.press("j")

@@ -17,10 +17,19 @@ from tui_world import (
 )
 
 from cockpit.errors import StartError
+from cockpit.model.reports import CancelReport, NodeProof, RestartOptions
 from cockpit.model.types import Fleet, JobState, Leftover, NodeState
-from cockpit.tui import orders
-from cockpit.tui.dialogs import ConfirmDialog, ProgressDialog
+from cockpit.profiles import Config
+from cockpit.profiles import builtin as profiles_builtin
+from cockpit.profiles.types import Cluster, NodeSpec
+from cockpit.tui.dialogs import ConfirmDialog
+from cockpit.tui.draw.spans import plain
+from cockpit.tui.orders import wording as orders
+from cockpit.tui.orders.ending import Ending, seats
+from cockpit.tui.orders.progress import ProgressDialog
+from cockpit.tui.orders.restarting import Offers
 from cockpit.tui.session import parting_words
+from cockpit.tui.widgets.choices import Choices
 
 LLAMA = "llama-1a2b"
 
@@ -36,6 +45,9 @@ def test_a_cancel_says_how_many_ranks_end_on_which_nodes() -> None:
     assert "gpu01: 2 ranks (0-1)" in text
     assert "gpu02: 2 ranks (2-3) — unreachable: runs on until it is reached" in text
     assert "One SIGTERM" in text
+    assert "left after the grace period is killed" in text
+    told = "\n".join(orders.cancel(job(), 30.0).text)
+    assert "left after 30 s of grace is killed" in told
     assert order.typed == "llama"
 
 
@@ -70,10 +82,10 @@ async def test_enter_in_the_dialog_does_nothing_because_the_focus_is_on_the_safe
         assert isinstance(focused, Button)
         assert focused.id == "no"
         await screen.press("enter")
-        assert screen.source.orders == []
+        assert screen.source.orders.given == []
         assert screen.app.screen is screen.app.screen_stack[0]
         await screen.press("ctrl+d", "escape")
-        assert screen.source.orders == []
+        assert screen.source.orders.given == []
 
 
 async def test_a_job_on_one_node_is_cancelled_with_a_button(opened: Opener) -> None:
@@ -81,7 +93,7 @@ async def test_a_job_on_one_node_is_cancelled_with_a_button(opened: Opener) -> N
         await screen.press("2", "ctrl+d")
         assert not screen.app.screen.query(Input)
         await screen.press("right", "enter")
-        assert screen.source.orders == [("cancel", LLAMA)]
+        assert screen.source.orders.given == [("cancel", LLAMA)]
         assert isinstance(screen.app.screen, ProgressDialog)
 
 
@@ -97,7 +109,7 @@ async def test_a_job_on_more_nodes_needs_its_name_typed(opened: Opener) -> None:
         await screen.press("a")
         assert not button.disabled
         await screen.press("enter")
-        assert screen.source.orders == [("cancel", LLAMA)]
+        assert screen.source.orders.given == [("cancel", LLAMA)]
 
 
 async def test_letters_typed_at_once_go_to_the_name(opened: Opener) -> None:
@@ -105,7 +117,7 @@ async def test_letters_typed_at_once_go_to_the_name(opened: Opener) -> None:
         await screen.press("2", "ctrl+d", *"llama")
         assert screen.app.screen.query_one(Input).value == "llama"
         await screen.press("enter")
-        assert screen.source.orders == [("cancel", LLAMA)]
+        assert screen.source.orders.given == [("cancel", LLAMA)]
 
 
 async def _cancel(screen: Screen) -> None:
@@ -124,7 +136,7 @@ async def test_progress_is_shown_per_node_until_the_proof(opened: Opener) -> Non
         await screen.pulse()
         assert "■ cancelled" in screen.text
         assert "◍ cancelling" in screen.text
-        screen.source.result = Result(
+        screen.source.orders.result = Result(
             job=LLAMA,
             nodes=(
                 NodeResult(name="gpu01", swept=(Leftover(pid=77, command="sleep"),)),
@@ -132,7 +144,7 @@ async def test_progress_is_shown_per_node_until_the_proof(opened: Opener) -> Non
             ),
             proof="nothing of it is left on 1 of 2 nodes; gpu02 still has 4711",
         )
-        screen.source.release.set()
+        screen.source.orders.release.set()
         await screen.pulse()
         await screen.pulse()
         assert "✔ nothing left, 1 swept" in screen.text
@@ -144,12 +156,12 @@ async def test_progress_is_shown_per_node_until_the_proof(opened: Opener) -> Non
 
 async def test_a_node_that_could_not_be_asked_is_not_called_clean(opened: Opener) -> None:
     async with opened(healthy(), size=(80, 24)) as screen:
-        screen.source.result = Result(
+        screen.source.orders.result = Result(
             job=LLAMA,
             nodes=(NodeResult(name="gpu01"), NodeResult(name="gpu02", unreachable="no route")),
             proof="p",
         )
-        screen.source.release.set()
+        screen.source.orders.release.set()
         await _cancel(screen)
         await screen.pulse()
         assert "not proven: no route" in screen.text
@@ -162,8 +174,8 @@ async def test_closing_the_progress_stops_nothing_and_the_end_is_told(opened: Op
         assert screen.app.screen is screen.app.screen_stack[0]
         await screen.press("ctrl+d")
         assert "cancelling it already" in screen.said[-1]
-        screen.source.result = Result(job=LLAMA, nodes=(), proof="nothing is left anywhere")
-        screen.source.release.set()
+        screen.source.orders.result = Result(job=LLAMA, nodes=(), proof="nothing is left anywhere")
+        screen.source.orders.release.set()
         await screen.pulse()
         await screen.pulse()
         assert screen.said[-1] == "llama: nothing is left anywhere"
@@ -171,18 +183,20 @@ async def test_closing_the_progress_stops_nothing_and_the_end_is_told(opened: Op
 
 async def test_a_restart_that_fails_says_what_and_what_to_do(opened: Opener) -> None:
     async with opened(_one_node()) as screen:
-        screen.source.failure = StartError("llama was not started: [gpu01] busy", {}, "wait a bit")
-        screen.source.release.set()
+        screen.source.orders.failure = StartError(
+            "llama was not started: [gpu01] busy", {}, "wait a bit"
+        )
+        screen.source.orders.release.set()
         await screen.press("2", "R", "right", "enter")
         await screen.pulse()
-        assert screen.source.orders == [("restart", LLAMA)]
+        assert screen.source.orders.given == [("restart", LLAMA)]
         assert "llama was not started: [gpu01] busy" in screen.text
         assert "wait a bit" in screen.text
 
 
 async def test_a_restart_tells_that_the_next_attempt_started(opened: Opener) -> None:
     async with opened(_one_node()) as screen:
-        screen.source.release.set()
+        screen.source.orders.release.set()
         await screen.press("2", "R", "right", "enter")
         await screen.pulse()
         assert "attempt 1 of llama has started" in screen.text
@@ -190,8 +204,8 @@ async def test_a_restart_tells_that_the_next_attempt_started(opened: Opener) -> 
 
 async def test_a_defect_in_an_order_is_shown_and_the_screen_lives_on(opened: Opener) -> None:
     async with opened(_one_node()) as screen:
-        screen.source.failure = RuntimeError("[/oops]")
-        screen.source.release.set()
+        screen.source.orders.failure = RuntimeError("[/oops]")
+        screen.source.orders.release.set()
         await screen.press("2", "R", "right", "enter")
         await screen.pulse()
         assert "RuntimeError: [/oops]" in screen.text
@@ -207,6 +221,12 @@ async def test_a_job_of_128_nodes_can_be_confirmed_on_a_small_terminal(opened: O
         assert "1024 ranks on 128 nodes" in screen.text
         assert "Cancel job" in screen.text
         assert "Do nothing" in screen.text
+        assert "nothing is left" not in screen.text
+        for _ in range(4):
+            await screen.press("pagedown")
+        assert "until nothing is left" in screen.text
+        await screen.press("pageup", "pageup", "pageup", "pageup")
+        assert "1024 ranks on 128 nodes" in screen.text
 
 
 def test_leaving_says_that_jobs_run_on() -> None:
@@ -214,3 +234,188 @@ def test_leaving_says_that_jobs_run_on() -> None:
     words = parting_words([job(), job("x-1", "other", state=JobState.STARTING)])
     assert "2 jobs run on: llama, other" in words
     assert "cockpit attach llama-1a2b" in words
+
+
+# ------------------------------------------------------------------ ways to restart
+
+
+def _spare_config() -> Config:
+    config = profiles_builtin()
+    spares = (NodeSpec(name="gpu08", host="gpu08"), NodeSpec(name="gpu09", host="gpu09"))
+    lab = Cluster(name="lab", nodes=(NodeSpec(name="gpu01", host="gpu01"),), spares=spares)
+    return msgspec.structs.replace(config, clusters={"lab": lab})
+
+
+def _reasons(offers: Offers) -> dict[str, str]:
+    return {choice.id: choice.reason for choice in offers.choices}
+
+
+def test_what_cannot_be_offered_says_why() -> None:
+    reasons = _reasons(Offers(job(), (), ()))
+    assert reasons == {
+        "same": "",
+        "without": "no node is marked",
+        "spares": "cluster lab has none",
+        "checkpoint": "no rank said how",
+    }
+    assert _reasons(Offers(failed_job(), (), ()))["checkpoint"] == "nothing of it runs"
+    few = Offers(job(), ("gpu02",), ())
+    assert _reasons(few)["without"] == "1 would be left, it needs 2"
+
+
+def test_marked_nodes_can_be_left_out_or_replaced_by_spares() -> None:
+    elastic = msgspec.structs.replace(job(), min_nodes=1, can_checkpoint=True)
+    offers = Offers(elastic, ("gpu02", "of-another-job"), ("gpu08", "gpu09"))
+    assert not any(_reasons(offers).values())
+    without = offers.options("without", ())
+    assert without == RestartOptions(without=("gpu02",))
+    assert offers.nodes(without) == ("gpu01",)
+    replaced = offers.options("spares", ("checkpoint",))
+    assert replaced == RestartOptions(without=("gpu02",), spares=True, checkpoint=True)
+    assert offers.nodes(replaced) == ("gpu01", "gpu08")
+    assert offers.options("same", ()) == RestartOptions()
+
+
+def test_without_marks_the_nodes_out_of_reach_can_be_left_behind() -> None:
+    away = job(nodes=(job_node(0), job_node(1, link=AWAY)))
+    offers = Offers(away, (), ("gpu08",))
+    assert offers.leaving == ("gpu02",)
+    assert offers.nodes(offers.options("spares", ())) == ("gpu01", "gpu08")
+
+
+def test_a_restart_elsewhere_says_who_comes_and_who_goes() -> None:
+    text = "\n".join(orders.restart(job(), ("gpu01", "gpu08"), checkpoint=True).text)
+    assert "Every rank is asked for a checkpoint" in text
+    assert "Attempt 0 is cancelled then: 4 ranks on 2 nodes" in text
+    assert "without gpu02" in text
+    assert "new: gpu08" in text
+
+
+async def test_the_way_to_restart_is_chosen_in_the_dialog_and_its_text_follows(
+    opened: Opener,
+) -> None:
+    async with opened(healthy(), size=(80, 24)) as screen:
+        screen.source.config = _spare_config()
+        can = msgspec.structs.replace(job(), can_checkpoint=True)
+        screen.source.change(can)
+        await screen.press("3", "g", "j", "j", "j", "space", "R")
+        assert "( ) without some nodes — 1 would be left, it needs 2" in screen.text
+        assert "(•) on the same 2 nodes" in screen.text
+        choices = screen.app.screen.query_one(Choices)
+        choices.focus()
+        await screen.press("down", "space")
+        assert "(•) on the same 2 nodes" in screen.text, "what cannot be is not chosen"
+        await screen.press("down", "space", "down", "space")
+        assert "(•) spares for gpu02" in screen.text
+        assert "[x] ask for a checkpoint first" in screen.text
+        assert "new: gpu08" in screen.text
+        assert "Every rank is asked for a checkpoint" in screen.text
+        screen.source.orders.release.set()
+        await screen.press("down")
+        assert screen.app.focused is not choices
+        screen.app.screen.query_one(Input).focus()
+        await screen.press(*"llama", "enter")
+        await screen.pulse()
+        assert screen.source.orders.options == [
+            RestartOptions(without=("gpu02",), spares=True, checkpoint=True)
+        ]
+
+
+async def test_the_restart_dialog_fits_a_small_terminal(opened: Opener) -> None:
+    async with opened(healthy(), size=(60, 15)) as screen:
+        await screen.press("2", "R")
+        for part in ("(•) on the same", "cluster lab has none", "Do nothing", "Restart job"):
+            assert part in screen.text
+        focused = screen.app.focused
+        assert isinstance(focused, Button)
+        assert focused.id == "no"
+
+
+async def test_nothing_is_ordered_in_a_cluster_that_is_read_only(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        config = _spare_config()
+        lab = msgspec.structs.replace(config.clusters["lab"], read_only=True)
+        screen.source.config = msgspec.structs.replace(config, clusters={"lab": lab})
+        await screen.press("2")
+        screen.app.orders.cancel(job())
+        await screen.pulse()
+        assert "llama: cluster lab is read-only" in screen.said[-1]
+        assert screen.app.screen is screen.app.screen_stack[0]
+
+
+# ----------------------------------------------------------------- the end, step by step
+
+
+def _line(ending: Ending) -> str:
+    return plain(ending.line().spans)
+
+
+def test_the_end_goes_from_sigterm_over_grace_and_sigkill_to_the_proof() -> None:
+    ending = Ending(100.0, 30.0)
+    running, told = job_node(0), job_node(0, state=NodeState.CANCELLING)
+    other = job_node(1, state=NodeState.CANCELLING)
+    ending.observe({**seats("j", (running, other))}, {}, 101.0)
+    assert "◍ SIGTERM 1/2" in _line(ending)
+    assert "· grace" in _line(ending)
+    ending.observe({**seats("j", (told, other))}, {}, 102.0)
+    ending.observe({**seats("j", (told, other))}, {}, 110.0)
+    assert "✔ SIGTERM 2/2 2s" in _line(ending)
+    assert "◍ grace 8s of 30s" in _line(ending)
+    swept = (Leftover(pid=7, command="sleep"),)
+    gone = tuple(
+        msgspec.structs.replace(each, state=NodeState.CANCELLED, swept=swept)
+        for each in (told, other)
+    )
+    ending.observe({**seats("j", gone)}, {}, 133.0)
+    assert "✔ grace 31s of 30s" in _line(ending)
+    assert "✔ SIGKILL to 2" in _line(ending)
+    assert "◍ verified gone 0/2" in _line(ending)
+    proofs = {("j", each.name): NodeProof(name=each.name) for each in gone}
+    ending.observe({**seats("j", gone)}, proofs, 134.0)
+    assert "✔ verified gone 2/2 34s" in _line(ending)
+
+
+def test_a_node_that_could_not_be_asked_leaves_the_proof_open() -> None:
+    ending = Ending(100.0, None)
+    done = (job_node(0, state=NodeState.CANCELLED), job_node(1, link=AWAY))
+    proofs = {
+        ("j", "gpu01"): NodeProof(name="gpu01"),
+        ("j", "gpu02"): NodeProof(name="gpu02", unreachable="no route"),
+    }
+    ending.observe({**seats("j", done)}, proofs, 110.0)
+    assert "✖ verified gone 1/2" in _line(ending)
+    assert "– SIGKILL not needed" in _line(ending)
+
+
+async def test_the_steps_and_what_is_said_are_shown_while_it_goes_on(opened: Opener) -> None:
+    async with opened(healthy(), size=(80, 24)) as screen:
+        await _cancel(screen)
+        assert "◍ SIGTERM 0/2" in screen.text
+        dialog = screen.app.screen
+        assert isinstance(dialog, ProgressDialog)
+        for number in range(5):
+            dialog.hear(f"gpu0{number}: said [x]\x1b]0;own\x07")
+        await screen.pulse()
+        assert "gpu04: said [x]" in screen.text
+        assert "gpu01: said" not in screen.text, "the newest three stay"
+
+
+async def test_each_of_several_jobs_has_its_own_end(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        refused: list[str] = []
+
+        async def cancel(job_id: str, say: object) -> CancelReport:
+            refused.append(job_id)
+            if job_id == LLAMA:
+                raise StartError("gpu01 said no", {}, "ask again")
+            return CancelReport(job=job_id, nodes=(NodeProof(name="gpu01"),))
+
+        screen.source.orders.cancel = cancel  # type: ignore[method-assign,assignment]
+        await screen.press("2", "space", "space", "ctrl+d", *"2 jobs", "enter")
+        await screen.pulse()
+        await screen.pulse()
+        assert "llama: gpu01 said no" in screen.text
+        assert "ablate: nothing of it is left on 1 of 1 nodes" in screen.text
+        await screen.press("enter")
+        assert screen.app.screen is screen.app.screen_stack[0]
+        assert screen.app.orders.busy_with(job()) == ""

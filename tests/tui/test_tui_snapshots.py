@@ -58,12 +58,12 @@ def test_the_view_looks_as_it_should(snap_compare: Callable[..., bool], name: st
 
 def test_the_proof_of_a_cancel_looks_as_it_should(snap_compare: Callable[..., bool]) -> None:
     screen = _screen(Fleet(revision=1, jobs=(job(nodes=job().nodes[:1]),)))
-    screen.source.result = Result(
+    screen.source.orders.result = Result(
         job="llama-1a2b",
         nodes=(NodeResult(name="gpu01", swept=(Leftover(pid=77, command="sleep"),)),),
         proof="nothing of it is left on 1 of 1 nodes, 1 processes had to be swept",
     )
-    screen.source.release.set()
+    screen.source.orders.release.set()
     steps = _steps(screen, ("2", "ctrl+d", "right", "enter"))
     assert snap_compare(screen.app, terminal_size=USUAL, run_before=steps)
 

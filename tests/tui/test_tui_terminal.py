@@ -3,88 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pty
 import re
-import select
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tui_pty import HERE, HOSTILE, PATIENCE, Terminal, environment
 
 from cockpit.tui import session
-
-SCRIPT = Path(__file__).with_name("hostile_screen.py")
-ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
-"""Seconds that any single thing may take on a busy machine."""
-
-
-def _environment(**more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("COLUMNS", "LINES"))}
-    path = os.pathsep.join((str(ROOT), str(SCRIPT.parent)))
-    return {**kept, "PYTHONPATH": path, "TERM": "xterm-256color", **more}
-
-
-class Terminal:
-    """A pseudo-terminal of 120 × 36 with the screen on it; remembers every byte."""
-
-    def __init__(self, **environment: str) -> None:
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, str(SCRIPT)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=_environment(**environment),
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.seen = b""
-
-    def read_until(self, wanted: bytes) -> None:
-        """Read until `wanted` came after the call."""
-        start = len(self.seen)
-        deadline = time.monotonic() + PATIENCE
-        while wanted not in self.seen[start:]:
-            assert time.monotonic() < deadline, f"{wanted!r} never came: {self.seen[start:]!r}"
-            self._read(0.2)
-
-    def _read(self, wait: float) -> bool:
-        if select.select([self._master], [], [], wait)[0]:
-            try:
-                data = os.read(self._master, 65536)
-            except OSError:
-                return False
-            self.seen += data
-            return bool(data)
-        return True
-
-    def press(self, keys: bytes) -> None:
-        os.write(self._master, keys)
-
-    def leave(self) -> int:
-        self.press(b"q")
-        deadline = time.monotonic() + PATIENCE
-        while self._read(0.2) and time.monotonic() < deadline and self.process.poll() is None:
-            pass
-        code = self.process.wait(PATIENCE)
-        while select.select([self._master], [], [], 0.1)[0] and self._read(0.1):
-            pass
-        return code
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(PATIENCE)
-        os.close(self._master)
 
 
 @pytest.fixture
@@ -139,6 +70,36 @@ def test_no_color_sends_no_colour() -> None:
             assert not numbers & {*range(30, 39), *range(40, 49), *range(90, 108)}
 
 
+def test_only_ascii_reaches_a_terminal_whose_locale_has_no_more() -> None:
+    with contextlib.closing(Terminal(LC_ALL="C")) as terminal:
+        terminal.read_until(b"gpu01")
+        for key, shown in (
+            (b"4", b"last line"),
+            (b"3", b"first"),
+            (b"2", b"failed"),
+            (b"~", b"loop lag"),
+            (b"\x14", b"theme cockpit"),
+            (b"?", b"everywhere"),
+        ):
+            terminal.press(key)
+            terminal.read_until(shown)
+        terminal.press(b"q")  # closes the help
+        assert terminal.leave() == 0
+        assert re.findall(rb"[\x80-\xff]+", terminal.seen) == []
+
+
+def test_a_slow_terminal_gets_fewer_frames_and_keys_pass_by_all_that_waits() -> None:
+    frame = 60_000  # bytes, more than the wall and the top line need in true colour
+    with contextlib.closing(Terminal(HERE / "busy_screen.py", COLORTERM="truecolor")) as terminal:
+        terminal.read_slowly_until(b"4 fps", most=40 * frame)
+        terminal.press(b"2")
+        terminal.read_slowly_until(b"llama", most=4 * frame)
+        terminal.press(b"1")
+        terminal.read_slowly_until(b"n001", most=4 * frame)
+        terminal.read_until(b"n001")
+        assert terminal.leave() == 0
+
+
 def test_an_unknown_theme_is_refused_before_anything_is_drawn() -> None:
     with contextlib.closing(Terminal(SCREEN_THEME="cockpit-drak")) as terminal:
         terminal.read_until(b"there is no theme 'cockpit-drak'")
@@ -154,7 +115,7 @@ def test_without_a_terminal_the_screen_refuses_with_64(closed: str) -> None:
     streams[closed] = kinds[closed]
     try:
         done = subprocess.run(
-            [sys.executable, str(SCRIPT)], env=_environment(), timeout=PATIENCE, **streams
+            [sys.executable, str(HOSTILE)], env=environment(), timeout=PATIENCE, **streams
         )
         assert done.returncode == 64
         os.set_blocking(master, False)
@@ -172,7 +133,7 @@ def test_without_a_terminal_the_screen_refuses_with_64(closed: str) -> None:
 def test_importing_the_room_does_not_import_textual() -> None:
     code = "import sys, cockpit.tui; print('textual' in sys.modules, 'asyncssh' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=_environment(), capture_output=True, timeout=PATIENCE
+        [sys.executable, "-c", code], env=environment(), capture_output=True, timeout=PATIENCE
     )
     assert done.stdout.split() == [b"False", b"False"]
 

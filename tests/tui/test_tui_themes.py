@@ -2,27 +2,161 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 from tui_screen import LOADED, Opener
 from tui_world import healthy
 
 from cockpit.errors import ExitCode, UsageError
-from cockpit.tui import themes
-from cockpit.tui.tones import TONES, style_of
+from cockpit.tui.draw import themes
+from cockpit.tui.draw.tones import TONES, style_of
+from cockpit.tui.house import themewatch
+
+COLOURED = [name for name, theme in LOADED.loaded.items() if not theme.ansi]
+STATES = ("ok", "busy", "warn", "bad", "stale")
+
+# How the three kinds of cones' absence changes linear RGB (Machado, Oliveira and Fernandes, 2009,
+# severity 1.0).
+SEEN_BY = {
+    "protan": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deutan": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritan": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
+}
+APART = 20.0
+"""Least distance of two state colours in CIELAB; about ten times what can just be seen."""
 
 TRUECOLOR = {"COLORTERM": "truecolor", "TERM": "xterm-256color"}
 
 
 def test_all_shipped_themes_load_and_give_every_tone_a_style() -> None:
     assert LOADED.failed == ()
-    assert set(LOADED.loaded) == {"cockpit-dark", "cockpit-light", "cockpit-ansi"}
+    assert set(LOADED.loaded) == {
+        "cockpit-ansi",
+        "cockpit-contrast",
+        "cockpit-dark",
+        "cockpit-light",
+        "cockpit-safe-blueyellow",
+        "cockpit-safe-redgreen",
+    }
     for theme in (*LOADED.loaded.values(), *BUILTIN_THEMES.values()):
         tokens = {**themes.defaults(theme), **theme.variables}
         for tone in TONES:
             style_of(tone, tokens)
+
+
+def tokens_of(name: str) -> dict[str, str]:
+    theme = LOADED.loaded[name]
+    plain = {"foreground": theme.foreground or "", "surface": theme.surface or ""}
+    mine = {**themes.defaults(theme), **plain, "background": theme.background or ""}
+    return {**mine, **theme.variables}
+
+
+def linear(colour: str) -> tuple[float, float, float]:
+    """Red, green and blue of light, 0 to 1 (sRGB)."""
+
+    def one(part: float) -> float:
+        return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+
+    red, green, blue = Color.parse(colour).normalized
+    return one(red), one(green), one(blue)
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2 has it, 1 to 21."""
+    bright = sorted(
+        sum(
+            weight * part
+            for weight, part in zip((0.2126, 0.7152, 0.0722), linear(each), strict=True)
+        )
+        for each in (one, other)
+    )
+    return (bright[1] + 0.05) / (bright[0] + 0.05)
+
+
+def lab(light: tuple[float, ...]) -> tuple[float, float, float]:
+    """CIELAB of linear sRGB under D65."""
+    red, green, blue = (min(max(part, 0.0), 1.0) for part in light)
+    xyz = (
+        (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.95047,
+        0.2126 * red + 0.7152 * green + 0.0722 * blue,
+        (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.08883,
+    )
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def apart(one: str, other: str, eyes: str) -> float:
+    """How far two colours are from each other for such eyes."""
+
+    def seen(colour: str) -> tuple[float, ...]:
+        light = linear(colour)
+        return tuple(
+            sum(m * part for m, part in zip(row, light, strict=True)) for row in SEEN_BY[eyes]
+        )
+
+    return sum((a - b) ** 2 for a, b in zip(lab(seen(one)), lab(seen(other)), strict=True)) ** 0.5
+
+
+def test_contrast_is_measured_as_everybody_does() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+    assert apart("#ff0000", "#00b000", "tritan") > 3 * apart("#d04000", "#7a8000", "protan")
+
+
+@pytest.mark.parametrize("name", COLOURED)
+def test_text_stands_out_on_every_ground_that_it_is_drawn_on(name: str) -> None:
+    tokens = tokens_of(name)
+    least = 7.0 if name == "cockpit-contrast" else 4.5
+    for ground in ("background", "bar", "row-cursor", "surface"):
+        for token, colour in tokens.items():
+            if token.endswith("-style"):
+                continue
+            if token.startswith(("state-", "tone-", "rank-", "foreground")):
+                assert contrast(colour, tokens[ground]) >= least, (token, ground)
+            if token.startswith("heat-"):
+                assert contrast(colour, tokens[ground]) >= 3.0, (token, ground)
+
+
+@pytest.mark.parametrize(
+    ("name", "eyes"),
+    [
+        ("cockpit-safe-redgreen", "protan"),
+        ("cockpit-safe-redgreen", "deutan"),
+        ("cockpit-safe-blueyellow", "tritan"),
+    ],
+)
+def test_states_are_told_apart_by_eyes_without_one_kind_of_cones(name: str, eyes: str) -> None:
+    tokens = tokens_of(name)
+    for one, other in itertools.combinations(STATES, 2):
+        distance = apart(tokens[f"state-{one}"], tokens[f"state-{other}"], eyes)
+        assert distance >= APART, (one, other)
+
+
+@pytest.mark.parametrize("name", ["cockpit-safe-redgreen", "cockpit-safe-blueyellow"])
+def test_heat_grows_without_a_step_back_for_the_eyes_it_is_made_for(name: str) -> None:
+    eyes = "tritan" if "blue" in name else "deutan"
+    tokens = tokens_of(name)
+    cold = tokens["heat-0"]
+    distances = [apart(cold, tokens[f"heat-{step}"], eyes) for step in range(8)]
+    assert distances == sorted(distances)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +243,7 @@ async def test_every_theme_can_be_walked_through_and_changes_colours(opened: Ope
         grid = screen.app.query_one("#fleet-grid")
         seen = set()
         for _ in LOADED.loaded:
-            await screen.press("T")
+            await screen.press("ctrl+t")
             seen.add(str([segment.style for segment in grid.render_line(1)]))
         assert len(seen) == len(LOADED.loaded)
         assert screen.app.theme == "cockpit-dark"
@@ -133,3 +267,52 @@ def test_a_theme_of_someone_else_gets_tokens_from_its_main_colours() -> None:
     tokens = themes.defaults(Theme(name="x", primary="#111111", success="#00ff00"))
     assert tokens["state-ok"] == "#00ff00"
     assert tokens["tone-title"] == "#111111"
+
+
+async def test_a_theme_is_chosen_by_name_on_the_command_line(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        await screen.press("colon", *"theme nord", "enter")
+        assert screen.app.theme == "nord"
+        assert "cockpit-safe-redgreen" in screen.app.house.theme_names()
+        with pytest.raises(UsageError):
+            screen.app.house.set_theme("mauve")
+        assert screen.app.theme == "nord"
+
+
+async def _until(met: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if met():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never came")
+
+
+async def test_a_theme_file_that_changes_is_taken_up_and_a_broken_one_changes_nothing(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(themewatch, "PERIOD", 0.01)
+    file = tmp_path / "mine.toml"
+    file.write_text('primary = "#010203"')
+    loaded = await asyncio.to_thread(themes.load, [tmp_path])
+    async with opened(healthy(), loaded=loaded, theme_folders=[tmp_path], theme="mine") as screen:
+        app = screen.app
+
+        def primary() -> str:
+            return app.theme_variables["tone-title"]
+
+        assert primary() == "#010203"
+        file.write_text('primary = "#a0b0c0"')
+        await _until(lambda: primary() == "#a0b0c0")
+        await _until(lambda: "theme mine was read again" in screen.said)
+        file.write_text("primary = ")
+        await _until(lambda: any("Invalid value" in said for said in screen.said))
+        assert primary() == "#a0b0c0"
+        (tmp_path / "other.toml").write_text('primary = "#111111"')
+        await _until(lambda: "other" in app.available_themes)
+        (tmp_path / "other.toml").unlink()
+        await _until(lambda: "other" not in app.available_themes)
+        file.unlink()
+        (tmp_path / "last.toml").write_text('primary = "#222222"')
+        await _until(lambda: "last" in app.available_themes)
+        assert app.theme == "mine"
+        assert sum("Invalid value" in said for said in screen.said) == 1

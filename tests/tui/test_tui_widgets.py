@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
+from cockpit.tui.draw.spans import Span, cut, fit, plain
+from cockpit.tui.draw.words import clock_time, fine_clock_time, size_of, span_of_time
 from cockpit.tui.pulse import CALM, LATE, STRIKES, Pulse
-from cockpit.tui.spans import Span, cut, fit, plain
 from cockpit.tui.widgets.bars import UNKNOWN, columns, heat, level, mean, percent
 from cockpit.tui.widgets.grid import Column, Row, RowGrid, cell, widths_for
-from cockpit.tui.words import clock_time, fine_clock_time, size_of, span_of_time
 
 TEXT = st.text(alphabet="aZ 0é字한🙂…", max_size=30)
 
@@ -95,7 +95,7 @@ class GridApp(App[None]):
         yield RowGrid((Column("N", 6),), lambda n: Row((cell(f"n{n}"),)), str, empty="none")
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        from cockpit.tui.themes import defaults
+        from cockpit.tui.draw.themes import defaults
 
         return defaults(self.current_theme)
 
@@ -151,20 +151,47 @@ async def test_only_rows_that_are_different_are_repainted() -> None:
 
 def test_the_pulse_slows_down_when_late_and_recovers_when_calm() -> None:
     pulse = Pulse()
+    assert pulse.rate == 20
     for _ in range(STRIKES):
         pulse.observe(LATE * 2)
-    assert pulse.rate == 4
+    assert pulse.rate == 10
     for _ in range(STRIKES * 5):
         pulse.observe(LATE * 2)
-    assert pulse.rate == 2
-    for _ in range(int(CALM * 2) + 1):
-        pulse.observe(0.0)
     assert pulse.rate == 4
+    for _ in range(int(CALM * 4) + 1):
+        pulse.observe(0.0)
+    assert pulse.rate == 10
 
 
-def test_a_single_late_pulse_changes_nothing() -> None:
+def test_the_pulse_slows_down_for_a_terminal_that_takes_some_frames_only() -> None:
+    pulse = Pulse()
+    for _ in range(3):
+        for blocked in (False, True, True, True):
+            pulse.observe(0.0, blocked)
+    assert pulse.rate == 10
+
+
+def test_a_late_pulse_now_and_then_changes_nothing() -> None:
     pulse = Pulse()
     for _ in range(20):
         pulse.observe(LATE * 2)
-        pulse.observe(0.0)
-    assert pulse.rate == 10
+        for _ in range(5):
+            pulse.observe(0.0)
+    assert pulse.rate == 20
+
+
+def test_a_rate_that_did_not_last_is_tried_again_later() -> None:
+    def calm_until_faster(pulse: Pulse) -> float:
+        slow, passed = pulse.rate, 0.0
+        while pulse.rate == slow:
+            passed += pulse.interval
+            pulse.observe(0.0)
+        return passed
+
+    pulse = Pulse()
+    waited = []
+    for _ in range(3):
+        for _ in range(STRIKES):
+            pulse.observe(0.0, blocked=True)
+        waited.append(calm_until_faster(pulse))
+    assert CALM * 0.9 < waited[0] < waited[1] < waited[2]

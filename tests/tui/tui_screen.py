@@ -9,8 +9,9 @@ from typing import Any
 from tui_world import FakeSource, FrozenClock
 
 from cockpit.model.types import Fleet
-from cockpit.tui import themes
 from cockpit.tui.app import CockpitApp
+from cockpit.tui.draw import themes
+from cockpit.tui.settings import Settings
 
 LOADED = themes.load([themes.shipped_folder()])
 
@@ -44,10 +45,19 @@ class Screen:
 
 
 def make(fleet: Fleet, **options: Any) -> Screen:
+    """`options`: fields of Settings, `focus_job` and `memory`."""
     source = FakeSource(fleet)
     frozen = FrozenClock()
-    options.setdefault("loaded", LOADED)
-    app = CockpitApp(source, clock=frozen.clock, pulsing=False, **options)
+    focus_job, memory = options.pop("focus_job", None), options.pop("memory", None)
+    settings = Settings(**{"loaded": LOADED, **options})
+    app = CockpitApp(
+        source,
+        settings,
+        memory=memory,
+        focus_job=focus_job,
+        clock=frozen.clock,
+        pulsing=False,
+    )
     return Screen(app, source, frozen)
 
 

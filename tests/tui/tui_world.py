@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from typing import Any, NamedTuple
 
 import msgspec
 
-from cockpit.errors import NodeError
+from cockpit.errors import CockpitError, NodeError
+from cockpit.model.doctor import Report
+from cockpit.model.logtypes import Origin
+from cockpit.model.reports import RestartOptions
 from cockpit.model.stacks import StackReport
 from cockpit.model.types import (
     Cause,
@@ -23,12 +24,20 @@ from cockpit.model.types import (
     Leftover,
     Link,
     LinkState,
+    Metric,
     Node,
     NodeState,
     Rank,
     RankState,
+    Stage,
+    Stall,
 )
+from cockpit.profiles import Config
+from cockpit.profiles import builtin as profiles_builtin
+from cockpit.protocol.records import JobRecord
 from cockpit.tui.frame import Clock
+from cockpit.tui.logs.memorylog import MemoryDocument
+from cockpit.tui.source import Call, Say
 
 WALL = 1_760_000_000.0
 MONO = 5_000.0
@@ -45,17 +54,14 @@ class FrozenClock:
         return Clock(mono=lambda: MONO + self.passed, wall=lambda: WALL + self.passed)
 
 
-class FakeLine(msgspec.Struct, frozen=True, kw_only=True):
-    node: str = "gpu01"
-    node_rank: int = 0
-    rank: int | None = 0
-    local_rank: int | None = 0
-    stream: str = "out"
-    attempt: int = 0
-    generation: int | None = 0
-    offset: int = 0
+def origin(rank: int | None = 0, node: str = "gpu01", stream: str = "out") -> Origin:
+    return Origin(node, 0, rank, rank, stream, 0, None if rank is None else 0)
+
+
+class FakeLine(NamedTuple):
+    origin: Origin = origin()
     at: float | None = WALL
-    text: str = ""
+    data: bytes = b""
 
 
 class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,34 +77,87 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     proof: str
 
 
-class FakeLog:
-    def __init__(self, lines: deque[FakeLine]) -> None:
-        self._lines = lines
-        self.closed = False
+class FakeOrders:
+    """Records the orders it is given; `release` lets them end."""
 
-    def poll(self) -> Sequence[FakeLine]:
-        batch = list(islice(self._lines, 5_000))
-        for _ in batch:
-            self._lines.popleft()
-        return batch
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeSource:
-    """Holds a fleet that tests replace; records the orders it was given."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.lines: dict[str, deque[FakeLine]] = {}
-        self.logs: list[FakeLog] = []
-        self.orders: list[tuple[str, str]] = []
-        self.closed = False
+    def __init__(self) -> None:
+        self.given: list[tuple[str, str]] = []
+        self.options: list[RestartOptions] = []
         self.release = asyncio.Event()
         self.failure: Exception | None = None
         self.result: Result | None = None
+
+    async def _order(self, what: str, job_id: str) -> None:
+        self.given.append((what, job_id))
+        await self.release.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    async def cancel(self, job_id: str, say: Say) -> Any:
+        await self._order("cancel", job_id)
+        assert self.result is not None
+        return self.result
+
+    async def restart(self, job_id: str, options: RestartOptions, say: Say) -> int:
+        self.options.append(options)
+        await self._order("restart", job_id)
+        return 1
+
+    async def restart_ranks(self, job_id: str, say: Say) -> int:
+        await self._order("restart_ranks", job_id)
+        return 1
+
+
+class FakeShells:
+    """Remembers which shells were opened; a `failure` is raised instead."""
+
+    def __init__(self, failure: CockpitError | None = None) -> None:
+        self.opened: list[tuple[str, str, str]] = []
+        self._failure = failure
+
+    def directory(self, job_id: str, node: str) -> str:
+        return f"/work/{job_id}/{node}"
+
+    async def shell(self, cluster: str, node: str, directory: str = "") -> int:
+        self.opened.append((cluster, node, directory))
+        if self._failure is not None:
+            raise self._failure
+        return 3
+
+
+class FakeReplay:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.orders: list[str] = []
+
+    def __getattr__(self, order: str) -> Any:
+        return lambda *_: self.orders.append(order)
+
+
+class FakeSource:
+    """Holds a fleet that tests replace. Parts that a test needs are put in its place by it."""
+
+    absent = "this is a test"
+    banner = ""
+    replay: Any = None
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.config: Config = profiles_builtin()
+        self.records: dict[str, JobRecord] = {}
+        self.documents: dict[str, MemoryDocument] = {}
+        self.orders = FakeOrders()
+        self.launchpad: Any = None
+        self.profiles: Any = None
+        self.shells: Any = FakeShells()
+        self.retried: list[str] = []
+        self.asked: list[tuple[str, str]] = []
+        self.made_calls: list[Call] = []
+        self.bytes_in = 0
+        self.closed = False
         self.report: StackReport | None = None
+        self.findings: Report | None = None
 
     def snapshot(self) -> Fleet:
         return self.fleet
@@ -113,45 +172,47 @@ class FakeSource:
             jobs=(*new.values(), *old),
         )
 
+    def document(self, job_id: str) -> MemoryDocument:
+        return self.documents.setdefault(job_id, MemoryDocument())
+
     def write(self, job_id: str, *lines: FakeLine) -> None:
-        self.lines.setdefault(job_id, deque()).extend(lines)
+        for line in lines:
+            self.document(job_id).append(*line)
 
-    async def cancel(self, job_id: str) -> Result:
-        self.orders.append(("cancel", job_id))
-        await self.release.wait()
-        if self.failure is not None:
-            raise self.failure
-        assert self.result is not None
-        return self.result
+    def record(self, job_id: str) -> JobRecord | None:
+        return self.records.get(job_id)
 
-    async def restart(self, job_id: str) -> int:
-        self.orders.append(("restart", job_id))
-        await self.release.wait()
-        if self.failure is not None:
-            raise self.failure
-        return 1
+    def log(self, job_id: str) -> MemoryDocument:
+        return self.document(job_id)
 
-    async def restart_ranks(self, job_id: str) -> None:
-        self.orders.append(("restart ranks", job_id))
-        await self.release.wait()
-        if self.failure is not None:
-            raise self.failure
+    def retry(self, cluster: str, node: str) -> None:
+        self.retried.append(node)
+
+    def calls(self) -> list[Call]:
+        return self.made_calls
+
+    def received(self) -> int:
+        return self.bytes_in
+
+    def places(self) -> dict[str, str]:
+        return {"log mirrors": "/home/ada/mirror"}
 
     async def stacks(self, job_id: str) -> StackReport:
-        self.orders.append(("stacks", job_id))
-        if self.failure is not None:
-            raise self.failure
+        self.asked.append(("stacks", job_id))
+        if self.orders.failure is not None:
+            raise self.orders.failure
         if self.report is None:
             raise NodeError("gone", "no node answers")
         return self.report
 
-    def log(self, job_id: str) -> FakeLog:
-        log = FakeLog(self.lines.setdefault(job_id, deque()))
-        self.logs.append(log)
-        return log
+    async def kept_stacks(self, job_id: str) -> StackReport:
+        return await self.stacks(job_id)
 
-    def retry(self, node: str) -> None:
-        self.orders.append(("retry", node))
+    async def doctor(self, cluster: str, node: str) -> Report:
+        self.asked.append(("doctor", node))
+        if self.findings is None:
+            raise NodeError("no findings", "none were made up")
+        return self.findings
 
     async def close(self) -> None:
         self.closed = True
@@ -351,12 +412,59 @@ def recovered_job() -> Job:
     )  # fmt: skip
 
 
+def beating_job() -> Job:
+    members = [
+        msgspec.structs.replace(rank, stage=Stage.TRAINING, step=1200 + rank.rank, step_time=0.25)
+        for rank in ranks(0, 4)
+    ]
+    slow = msgspec.structs.replace(members[2], straggler=True)
+    mute = msgspec.structs.replace(
+        members[3],
+        stage=Stage.NONE,
+        step=None,
+        beats=None,
+        beat_age=None,
+        step_time=None,
+        note="torch 1.9 has no step hook",
+    )
+    running = job(
+        nodes=(job_node(0, members=tuple(members[:2])), job_node(1, members=(slow, mute)))
+    )
+    history = tuple((WALL - 60 + n, 3 - n / 10) for n in range(20))
+    loss = Metric(name="loss", rank=0, value=1.1, low=1.1, high=1.2, history=history)
+    return msgspec.structs.replace(running, metrics=(loss,))
+
+
+def stalled_job() -> Job:
+    base = beating_job()
+
+    def silent(rank: Rank) -> Rank:
+        return msgspec.structs.replace(rank, stage=Stage.SILENT, beat_age=31.0)
+
+    quiet = tuple(
+        msgspec.structs.replace(each, ranks=tuple(silent(rank) for rank in each.ranks))
+        for each in base.nodes
+    )
+    stall = Stall(
+        attempt=0, generation=0, node="gpu02", ranks=(3,), at=WALL - 5, action="warn",
+        message="rank 3 silent for 31 s at step 1203 (limit 30 s)",
+    )  # fmt: skip
+    return msgspec.structs.replace(base, nodes=quiet, flags=("stalled",), stalls=(stall,))
+
+
 def healthy() -> Fleet:
     return Fleet(
         revision=1,
         nodes=(node("gpu01"), node("gpu02", level=55), node("gpu03", level=12)),
         jobs=(job(), recovered_job(), failed_job()),
     )
+
+
+def measured() -> Fleet:
+    """One job that reports a loss."""
+    history = tuple((WALL - 60 + n, 3 - n / 10) for n in range(20))
+    loss = Metric(name="loss", rank=0, value=1.1, low=1.1, high=1.2, history=history)
+    return Fleet(revision=1, jobs=(msgspec.structs.replace(job(), metrics=(loss,)),))
 
 
 def troubled() -> Fleet:
@@ -385,13 +493,13 @@ def large() -> Fleet:
 def chatter(count: int, start: int = 0) -> list[FakeLine]:
     return [
         FakeLine(
-            node=f"gpu{1 + index % 4 // 2:02d}",
-            node_rank=index % 4 // 2,
-            rank=index % 4,
-            local_rank=index % 2,
-            stream="err" if index % 10 == 3 else "out",
-            at=WALL - 60 + index / 100,
-            text=f"step={index} loss={3 - index / 1000:.3f}",
+            origin(
+                index % 4,
+                f"gpu{1 + index % 4 // 2:02d}",
+                "err" if index % 10 == 3 else "out",
+            ),
+            WALL - 60 + index / 100,
+            f"step={index} loss={3 - index / 1000:.3f}".encode(),
         )
         for index in range(start, start + count)
     ]

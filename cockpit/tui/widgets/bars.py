@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cockpit.tui.spans import HEAT_STEPS, Span
+from cockpit.tui.draw.spans import HEAT_STEPS, Span
 
 LEVELS = "▁▂▃▄▅▆▇"
 UNKNOWN = "·"

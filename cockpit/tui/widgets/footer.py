@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from textual import events
 
-from cockpit.tui.spans import Line, Span
+from cockpit.tui.draw.spans import Line, Span
 from cockpit.tui.widgets.lines import LineWidget
 
 

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 from textual import events
 from textual.message import Message
 
-from cockpit.tui.spans import Line, Span, fit
+from cockpit.tui.draw.spans import Line, Span, fit
 from cockpit.tui.widgets.lines import LineWidget
 
 T = TypeVar("T")
@@ -129,8 +129,9 @@ class RowGrid(LineWidget, Generic[T], can_focus=True):
             return
         for index, item in enumerate(self._items):
             if self._key(item) == self._cursor_key:
-                # The row stays where it is on the screen, too.
-                self._first = max(self._first + index - at, 0)
+                if self._first:
+                    # The row stays where it is on the screen, too; a list at its top stays there.
+                    self._first = max(self._first + index - at, 0)
                 self._cursor = index
                 return
 
@@ -143,6 +144,11 @@ class RowGrid(LineWidget, Generic[T], can_focus=True):
     def current(self) -> T | None:
         """The item under the cursor."""
         return self._items[self._cursor] if self._items else None
+
+    @property
+    def items(self) -> Sequence[T]:
+        """All items, in the order of the rows."""
+        return self._items
 
     @property
     def cursor(self) -> int:

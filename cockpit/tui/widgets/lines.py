@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.color import Color
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from cockpit.text import clean
-from cockpit.tui.spans import Line, Span, fit, join, width_of
-from cockpit.tui.tones import style_of
+from cockpit.tui.draw.spans import Line, Span, fit, join, width_of
+from cockpit.tui.draw.tones import style_of
 
 
 class LineWidget(Widget):
@@ -31,6 +32,7 @@ class LineWidget(Widget):
         self._strips: list[Strip] = []
         self._drawn = Size(0, 0)
         self._styles: dict[tuple[str, str], Style] = {}
+        self._backdrop: Color | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line]:
         """The rows to show now, at most `height`; missing ones are blank. Cheap, no I/O."""
@@ -57,7 +59,9 @@ class LineWidget(Widget):
                 self._strips[y] = self._strip(new, width)
                 changed.append(Region(0, y, width, 1))
         self._rows = rows
-        if changed:
+        if len(changed) * 2 > height:
+            self.refresh()
+        elif changed:
             self.refresh(*changed)
 
     def render_line(self, y: int) -> Strip:
@@ -66,6 +70,21 @@ class LineWidget(Widget):
         if y < len(self._strips):
             return self._strips[y]
         return Strip.blank(self.size.width, self.rich_style)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The strips as they are, without the steps that only borders and padding need."""
+        if self.outer_size != self.size:
+            return super().render_lines(crop)
+        width = self.size.width
+        background, filters = self._backdrop, self.get_line_filters()
+        if background is None:
+            background = self._backdrop = self.background_colors[1]
+        strips = [self.render_line(y) for y in crop.line_range]
+        for each in filters:
+            strips = [strip.apply_filter(each, background) for strip in strips]
+        if crop.column_span != (0, width):
+            return [strip.crop(*crop.column_span) for strip in strips]
+        return strips
 
     @property
     def text_lines(self) -> list[str]:
@@ -81,6 +100,7 @@ class LineWidget(Widget):
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._styles.clear()
+        self._backdrop = None
         self._drawn = Size(0, 0)
 
     def _style(self, tone: str, base: str) -> Style:

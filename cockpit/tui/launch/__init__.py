@@ -1,0 +1,1 @@
+"""The launch form: what is typed, what it means, the plan, and the start."""

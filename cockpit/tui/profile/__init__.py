@@ -1,0 +1,1 @@
+"""The Profiles view: files, effective values, forms, and bringing changes into force."""

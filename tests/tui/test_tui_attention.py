@@ -1,0 +1,199 @@
+"""Bell, title, notification and program: what reaches the terminal, and that nothing blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from tui_screen import Opener
+from tui_world import BOOM, MONO, WALL, healthy, job
+
+from cockpit.model.types import JobState
+from cockpit.profiles.types import Notify
+from cockpit.tui.frame import Frame
+from cockpit.tui.house import attention
+from cockpit.tui.house.attention import Attention, concern, desktop_escapes, filled, title_escape
+from cockpit.tui.house.happenings import SETTLED, Happening
+
+ON = ("end", "failure", "stall")
+FAILURE = Happening(WALL, "failure", "bad", "dpo failed: boom", "lab", "", "dpo-77aa")
+FRAME = Frame(healthy(), MONO, WALL)
+EVIL = "\x1b]52;c;PAYLOAD\x07a;b\nc\x9b2J"
+
+
+class Ears:
+    """What was written to the terminal and said on the screen."""
+
+    def __init__(self, notify: Notify, **environ: str) -> None:
+        self.written: list[str] = []
+        self.said: list[str] = []
+        self.attention = Attention(notify, self.written.append, self.said.append, environ)
+
+    @property
+    def heard(self) -> str:
+        return "".join(self.written)
+
+
+def test_a_failure_rings_names_itself_in_the_title_and_notifies_the_desktop() -> None:
+    ears = Ears(Notify(on=ON))
+    ears.attention.tell([FAILURE], FRAME)
+    assert ears.heard.startswith("\x07")
+    assert "\x1b]9;cockpit: dpo failed: boom\x07" in ears.heard
+    assert "\x1b]777;notify;cockpit;dpo failed: boom\x07" in ears.heard
+    assert ears.heard.endswith(attention.SAVE_TITLE + "\x1b]2;! dpo failed: boom - cockpit\x07")
+
+
+def test_the_title_goes_back_to_what_runs_once_the_person_is_there() -> None:
+    ears = Ears(Notify(on=ON, bell=False, desktop=False))
+    ears.attention.tell([FAILURE], FRAME)
+    ears.written.clear()
+    ears.attention.show_title(FRAME)
+    assert ears.written == []
+    ears.attention.seen()
+    ears.attention.show_title(FRAME)
+    assert ears.written == ["\x1b]2;cockpit - 2 running\x07"]
+
+
+@pytest.mark.parametrize(
+    ("notify", "sign"),
+    [
+        (Notify(on=ON, bell=False), "\x07\x1b"),
+        (Notify(on=ON, title=False), "\x1b]2;"),
+        (Notify(on=ON, desktop=False), "\x1b]9;"),
+        (Notify(on=()), "\x07"),
+        (Notify(on=("stall",)), "\x07"),
+    ],
+)
+def test_each_way_can_be_switched_off(notify: Notify, sign: str) -> None:
+    ears = Ears(notify)
+    ears.attention.tell([FAILURE], FRAME)
+    assert (
+        not ears.heard.startswith(sign) if sign.startswith("\x07\x1b") else sign not in ears.heard
+    )
+
+
+def test_switched_off_for_the_session_nothing_is_written() -> None:
+    ears = Ears(Notify(on=ON))
+    ears.attention.on = False
+    ears.attention.tell([FAILURE], FRAME)
+    ears.attention.show_title(FRAME)
+    assert ears.written == []
+
+
+def test_many_happenings_at_once_ask_once() -> None:
+    ears = Ears(Notify(on=ON))
+    ears.attention.tell([FAILURE] * 40, FRAME)
+    assert ears.heard.count("\x1b]9;") == 1
+    assert "(and 39 more events)" in ears.heard
+
+
+@pytest.mark.parametrize("compose", [title_escape, lambda text: desktop_escapes(text, text, {})])
+def test_no_escape_of_a_remote_text_gets_into_ours(compose: object) -> None:
+    assert callable(compose)
+    escapes = compose(EVIL)
+    inner = escapes
+    for own in ("\x1b]2;", "\x1b]9;", "\x1b]777;notify;", "\x07"):
+        inner = inner.replace(own, "")
+    assert inner.isprintable()
+    assert "PAYLOAD" not in escapes
+
+
+def test_through_tmux_the_escape_is_wrapped_and_its_own_escapes_are_doubled() -> None:
+    escapes = desktop_escapes("t", "x", {"TMUX": "/tmp/tmux-0/default,1,0"})
+    assert escapes.startswith("\x1bPtmux;\x1b\x1b]9;t: x\x07\x1b\\")
+    assert escapes.count("\x1bPtmux;") == 2
+
+
+def test_a_terminal_that_understands_both_gets_one_notification() -> None:
+    assert desktop_escapes("t", "x", {"TERM_PROGRAM": "WezTerm"}) == "\x1b]777;notify;t;x\x07"
+
+
+def test_a_node_concerns_only_when_it_is_lost() -> None:
+    assert concern(Happening(WALL, "node", "bad", "gpu02 lost")) == "node"
+    assert concern(Happening(WALL, "node", "ok", "gpu02 is back")) == ""
+    assert concern(Happening(WALL, "started", "ok", "x")) == ""
+
+
+def test_places_are_filled_once_and_stay_one_argument_each() -> None:
+    happening = FAILURE._replace(text="{job} $(rm) 'x'", node="gpu02")
+    argv = filled(("say", "{kind}:{text}", "{node}{missing}", "{title}"), "T", happening, "{kind}")
+    assert argv == ("say", "failure:{job} $(rm) 'x'", "gpu02{missing}", "T")
+
+
+async def _until(met: object) -> None:
+    assert callable(met)
+    for _ in range(1000):
+        if met():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+def read(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+async def test_the_program_runs_for_each_happening_in_their_order(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = "import sys; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '\\n')"
+    argv = (sys.executable, "-c", code, str(out), "{kind}", "{job}", "{text}")
+    ears = Ears(Notify(on=ON, command=argv))
+    ears.attention.tell([FAILURE, FAILURE._replace(kind="stall", text="second")], FRAME)
+    await _until(lambda: read(out).count("\n") == 2)
+    assert read(out) == "failure dpo dpo failed: boom\nstall dpo second\n"
+    assert ears.said == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (("/no/such/program",), "cannot be started: No such file"),
+        (("sh", "-c", "exit 3"), "failed with exit code 3"),
+        (("sleep", "600"), "was ended, it took more than 0.2 s"),
+    ],
+)
+async def test_a_program_that_fails_is_said_once(
+    argv: tuple[str, ...], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "TIME_LIMIT", 0.2)
+    ears = Ears(Notify(on=ON, command=argv))
+    ears.attention.tell([FAILURE, FAILURE], FRAME)
+    task = ears.attention._program._task  # type: ignore[union-attr]
+    assert task is not None
+    await asyncio.wait_for(task, 30.0)
+    assert len(ears.said) == 1
+    assert complaint in ears.said[0]
+
+
+async def test_a_program_that_is_too_slow_does_not_collect_work_for_ever() -> None:
+    ears = Ears(Notify(on=ON, command=("sleep", "600")))
+    ears.attention.tell([FAILURE] * (attention.WAITING + 5), FRAME)
+    assert len(ears.said) == 1
+    task = ears.attention._program._task  # type: ignore[union-attr]
+    assert task is not None
+    await asyncio.sleep(0.1)
+    ears.attention.close()
+    await asyncio.wait({task}, timeout=30.0)
+    assert task.done()
+
+
+async def test_a_job_that_fails_on_the_screen_asks_for_attention_unless_it_is_off(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(healthy(), notify=Notify(on=ON)) as screen:
+        written: list[str] = []
+        monkeypatch.setattr(screen.app.house.attention, "_write", written.append)
+        screen.frozen.passed += SETTLED + 1
+        screen.source.change(job(state=JobState.FAILED, cause=BOOM))
+        await screen.pulse()
+        assert any("llama failed" in each for each in written)
+        await screen.press("A")
+        assert "off" in screen.said[-1]
+        written.clear()
+        screen.source.change(job("new-1", "new", state=JobState.FAILED, age=-SETTLED))
+        await screen.pulse()
+        assert written == []
+        await screen.press("colon", *"attention on", "enter")
+        assert screen.app.house.attention.on

@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint format types contracts floor check wheel bench clean
+.PHONY: help venv demo test test-slow lint format types docs screenshots contracts floor check wheel bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ format: $(STAMP) ## let ruff repair what it can
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
+
+docs: $(STAMP) ## write docs/keys.md from the registry of actions
+	$(BIN)/python scripts/write_keys.py
+
+screenshots: $(STAMP) ## draw docs/images/ from a real training on two virtual nodes
+	$(BIN)/python scripts/screenshots.py
 
 contracts: $(STAMP) ## which room may import which
 	$(BIN)/lint-imports

@@ -43,6 +43,8 @@ class FileDocument:
 
     complete = True
     notice = ""
+    opening = False
+    grown = 0
     selected = None
     first = 0
 

@@ -1,13 +1,13 @@
-"""The screen on a real terminal: start, views, keys, a wall of 1,024 GPUs, and everything at once.
+"""The screen on a real terminal: start, views, keys, and everything at once.
 
-python benchmarks/bench_screen.py [first] [switch] [wall] [all]
+python benchmarks/bench_screen.py [first] [switch] [all]
 
 first: the first frame of `cockpit` on 16 nodes that do not answer, against an empty Textual app.
 switch: from the key of a view to its first frame, where it is shown for the first time and later.
-wall: the heat wall of 128 × 8 simulated GPUs, all of them new ten times a second.
 all: 64 nodes behind real sshds, telemetry at 10 Hz, 60,000 log lines a second in all, the log on
 the screen. The nodes are played (node_player) so that they leave the processors to the cockpit; the
-figures are those of its one process. Key → repaint is the time from the write of a key to the
+figures are those of its one process, and what arrived there is counted. The heat wall by itself is
+measured by bench_fleet. Key → repaint is the time from the write of a key to the
 terminal until the frame with its effect was written; its yardstick is the same screen idle.
 """
 
@@ -204,20 +204,6 @@ def finishing(terminal: Terminal, result: Path) -> Callable[[], dict[str, Any]]:
     return finish
 
 
-def wall(root: Path) -> None:
-    result = root / "result"
-    loads = {}
-    for rate in ("0.1", "10"):
-        with running(root, "simulated", str(result), rate) as terminal:
-            terminal.wait_for(b"n000")
-            time.sleep(WARM)
-            loads[rate] = watch(terminal, finishing(terminal, result))
-    loads["0.1"].tell("heat wall, hardly anything new")
-    loads["10"].tell("heat wall, 1,024 GPUs at 10 Hz")
-    cpu = loads["10"].calm * 100
-    report("heat wall at 10 Hz, % of a core, the simulation included", cpu, "≤ 8", cpu <= 8)
-
-
 # ------------------------------------------------------------------------------ everything at once
 
 
@@ -297,7 +283,6 @@ def main(*parts: str) -> None:
     known: dict[str, Callable[[Path], None]] = {
         "first": first,
         "switch": switch,
-        "wall": wall,
         "all": everything,
     }
     for part in parts or known:

@@ -118,10 +118,16 @@ def cli(
     if replay is not None:
         if ctx.invoked_subcommand is not None:
             raise click.UsageError(f"--replay does not go with `{ctx.invoked_subcommand}`")
+        for name, given in (("--config", config), ("--interval", interval)):
+            if given is not None:
+                raise click.UsageError(f"{name} does not go with --replay: no node is asked")
         from cockpit.cli.replay import open_replay
 
         open_replay(replay, theme, speed or 1.0)
-    elif ctx.invoked_subcommand is None:
+    elif ctx.invoked_subcommand is not None:
+        if interval is not None:
+            raise click.UsageError("--interval is of the screen")
+    else:
         from cockpit.cli.screen import open_screen
 
         open_screen(config, theme, read_only=read_only, interval=interval)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cockpit.cli.common import load_config, print_json
 from cockpit.errors import ExitCode, UsageError
 from cockpit.text import clean
+
+if TYPE_CHECKING:
+    from cockpit.errors import Problem
+    from cockpit.profiles import Config
 
 
 @click.group()
@@ -100,6 +104,32 @@ def show(ctx: click.Context, as_json: bool, name: str) -> None:
         click.echo(clean(f"{quote(field)} = {text}  # {where}"))
 
 
+def _key_problems(config: Config | None) -> list[Problem]:
+    """What is wrong with `[keys]`: the room of profiles knows neither actions nor keys."""
+    if config is None or not config.keys:
+        return []
+    from cockpit.errors import Problem
+    from cockpit.profiles.keys import quote
+    from cockpit.tui import keymap
+    from cockpit.tui.actions import ACTIONS
+
+    found = []
+    for trouble in keymap.build(ACTIONS, config.keys).troubles:
+        key = f"keys.{quote(trouble.action)}"
+        source = config.sources.get(key)
+        found.append(
+            Problem(
+                message=trouble.message,
+                file=source.file if source is not None else "",
+                key=key,
+                line=source.line if source is not None else 0,
+                hint=trouble.hint,
+                level="warning",
+            )
+        )
+    return found
+
+
 @profiles.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -110,7 +140,8 @@ def validate(ctx: click.Context, as_json: bool, files: tuple[Path, ...]) -> None
 
     explicit: Path | None = ctx.find_root().obj["config"]
     checked = files or tuple(room.config_files(explicit))
-    _, problems = room.check(checked)
+    config, problems = room.check(checked)
+    problems = [*problems, *_key_problems(config)]
     if as_json:
         print_json(
             {

@@ -76,6 +76,9 @@ async def _open(
                 await _connect(late, config, config_file, interval, stack)
             except CockpitError as error:
                 late.fail(error)
+            except Exception as error:
+                late.fail(CockpitError(f"cannot start: {type(error).__name__}: {error}"))
+                raise
 
         def drawn() -> None:
             connecting.append(asyncio.create_task(connect()))

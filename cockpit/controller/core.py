@@ -45,7 +45,7 @@ from cockpit.model.find import find
 from cockpit.model.logdoc import LogDoc
 from cockpit.model.logtypes import LogDocument
 from cockpit.model.mirror import MirrorStore
-from cockpit.model.reports import CancelReport, RestartOptions, RestartReport
+from cockpit.model.reports import CancelReport, NodeProof, RestartOptions, RestartReport
 from cockpit.model.stacks import StackReport
 from cockpit.model.store import JobStore, Seen
 from cockpit.model.types import Fleet, Job
@@ -71,7 +71,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _quiet(text: str) -> None:
+def _quiet(heard: object) -> None:
     """Progress that nobody listens to."""
 
 
@@ -409,6 +409,7 @@ class Controller:
         patience: float = ending.PATIENCE,
         say: Say = _quiet,
         told: Callable[[str], None] = _quiet,
+        found: Callable[[NodeProof], None] = _quiet,
     ) -> CancelReport:
         """End the newest attempt of a job everywhere and prove it by asking every node again.
 
@@ -416,7 +417,13 @@ class Controller:
         job's), then scans; see `ending.Order` for the rest. Raises JobNotFound.
         """
         order = ending.Order(
-            by=self.by, grace=grace, reason=reason, patience=patience, say=say, told=told
+            by=self.by,
+            grace=grace,
+            reason=reason,
+            patience=patience,
+            say=say,
+            told=told,
+            found=found,
         )
         return await ending.cancel(self._sessions, job_id, order)
 

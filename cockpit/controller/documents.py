@@ -26,15 +26,16 @@ T = TypeVar("T")
 TAIL = 256 * 1024
 """Bytes before the end of each stream at which a document begins."""
 LEAST_TAIL = 16 * 1024
-TAILS = 32 * 1024 * 1024
-"""Bytes of all streams together with which a document begins."""
+TAILS = 4 * 1024 * 1024
+"""Bytes of all streams together with which a document begins: a first look, no more."""
 FETCHES = 16
 """Ranges that are fetched from one node at the same time."""
 PATIENCE = 10.0
 """Seconds without a byte after which what is fetched for a whole log is given up."""
 _LOOK = 0.05
-_BUDGET = 0.005
-"""Seconds that one `refresh` opens streams: each looks at files of its mirror."""
+_BUDGET = 0.02
+"""Seconds in which streams are opened at a stretch, which looks at files of their mirrors; then the
+event loop has a turn."""
 
 
 def source_of(
@@ -166,6 +167,22 @@ class _Fetches:
         self._open.clear()
 
 
+def _persist_aside(mirrors: Sequence[MirrorStream]) -> None:
+    """Write down what they hold in a thread: of a thousand streams it takes long."""
+    unsaved = [each for mirror in mirrors if (each := mirror.unsaved()) is not None]
+    if not unsaved:
+        return
+
+    def written(done: asyncio.Future[list[OSError | None]]) -> None:
+        for each, error in zip(unsaved, done.result(), strict=True):
+            if error is not None:
+                each.failed(error)
+
+    loop = asyncio.get_running_loop()
+    future = loop.run_in_executor(None, lambda: [each.write() for each in unsaved])
+    future.add_done_callback(written)
+
+
 class JobSupply:
     """Satisfies `cockpit.model.logtap.Supply`. `on_close` is called once nobody reads any more."""
 
@@ -182,6 +199,8 @@ class JobSupply:
         self._taken = 0
         self._paths: set[str] = set()
         self._follows: list[Follow] = []
+        self._opening: asyncio.Handle | None = None
+        """The next turn of opening streams; None while none waits to be opened."""
         self._fetches: dict[NodeLink, _Fetches] = {}
         self.taps: list[Tap] = []
         self.folder: Path = mirrors.folder
@@ -197,34 +216,44 @@ class JobSupply:
 
     def close(self) -> None:
         """Stop following. Idempotent."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
         for follow in self._follows:
             follow.close()
         for fetches in self._fetches.values():
             fetches.close()
         self._follows.clear()
         self._fetches.clear()
-        for tap in self.taps:
-            tap.mirror.persist()
+        _persist_aside([tap.mirror for tap in self.taps])
         self.taps = []
         self._on_close()
 
     def refresh(self) -> bool:
+        if self._opening is None:
+            self._open_some()
+        return self._opening is None
+
+    def _open_some(self) -> None:
+        """Open streams for a moment, and go on with those that are left as soon as others had a
+        turn, however seldom anybody polls."""
+        self._opening = None
         streams = self._tracked.streams
         if self._taken == len(streams):
-            return True
+            return
         seats = self._tracked.seats.values()
         ahead = skews({seat.key.node: seat.link.link for seat in seats})
         tail = min(max(TAILS // len(streams), LEAST_TAIL), TAIL)
         deadline = time.monotonic() + _BUDGET
         while self._taken < len(streams):
             if time.monotonic() > deadline:
-                return False
+                self._opening = asyncio.get_running_loop().call_soon(self._open_some)
+                return
             stream = streams[self._taken]
             self._taken += 1
             if stream.path not in self._paths:
                 self._paths.add(stream.path)
                 self._open(stream, ahead, tail)
-        return True
 
     def _open(self, stream: LogStream, ahead: dict[str, float], tail: int) -> None:
         seat = self._tracked.seats[stream.attempt, stream.node_rank]

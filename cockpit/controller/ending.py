@@ -30,7 +30,7 @@ RETURN_INTERVAL = 5.0
 """Seconds after which nodes that were left out are looked for again, if nothing changes before."""
 
 
-def _unheard(text: str) -> None:
+def _unheard(heard: object) -> None:
     """Nobody listens."""
 
 
@@ -38,7 +38,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """How a job shall be ended, and who hears of it.
 
     `told` is called with the name of each node that has the command for good, whatever becomes
-    of us. A node without contact is told as soon as it is back within `patience` seconds.
+    of us. A node without contact is told as soon as it is back within `patience` seconds. `found`
+    is called with the proof of each node that was searched, while others may still run.
     """
 
     by: str
@@ -48,6 +49,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = PATIENCE
     say: Say = _unheard
     told: Callable[[str], None] = _unheard
+    found: Callable[[NodeProof], None] = _unheard
 
 
 async def cancel(sessions: Sessions, job_id: str, order: Order) -> CancelReport:
@@ -183,9 +185,10 @@ class _NodeEnd:
         node = self._node()
         proof = f"{len(left)} processes are left" if left else "nothing is left"
         self._order.say(f"{seat.key.node}: {proof}")
-        return NodeProof(
-            name=seat.key.node, swept=node.swept if node is not None else (), left=left
-        )
+        swept = node.swept if node is not None else ()
+        proven = NodeProof(name=seat.key.node, swept=swept, left=left)
+        self._order.found(proven)
+        return proven
 
     def _node(self) -> JobNode | None:
         newest, _ = self._tracked.model.newest_names()

@@ -21,13 +21,16 @@ BUSY_UTILIZATION = 5.0
 BUSY_MEMORY = 1 << 30
 """Bytes in use of which the same holds; a driver and a display need less."""
 
+SILENT_AFTER = 3.5
+"""Seconds without a sample after which a node is not called free: three samples were missed."""
+
 
 class Standing(str, enum.Enum):
     """In the order in which nodes are taken."""
 
     FREE = "free"
     UNKNOWN = "unknown"
-    """Not reached or not heard of yet."""
+    """Not reached or not heard of yet, or not any more."""
     BUSY = "busy"
     """A job of ours runs there, or somebody uses its GPUs."""
     AWAY = "away"
@@ -44,12 +47,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     gpus: int | None = None
     """None: unknown."""
     idle: int | None = None
-    """GPUs that nobody uses."""
+    """GPUs that nobody uses. None: unknown, or not known any more."""
     spare: bool = False
 
 
-def candidates(cluster: Cluster, fleet: Fleet) -> tuple[Candidate, ...]:
-    """Every node of `cluster`, spares last."""
+def candidates(cluster: Cluster, fleet: Fleet, mono: float | None = None) -> tuple[Candidate, ...]:
+    """Every node of `cluster`, spares last. `mono`: now, on the clock of `Node.sampled_at`; None
+    where nothing goes stale."""
     nodes = {node.name: node for node in fleet.nodes if node.cluster == cluster.name}
     jobs: dict[str, list[str]] = {}
     for job in fleet.jobs:
@@ -58,7 +62,13 @@ def candidates(cluster: Cluster, fleet: Fleet) -> tuple[Candidate, ...]:
                 if not seat.state.ended:
                     jobs.setdefault(seat.name, []).append(job.name)
     return tuple(
-        _candidate(spec.name, nodes.get(spec.name), jobs.get(spec.name, ()), spare=spare)
+        _candidate(
+            spec.name,
+            nodes.get(spec.name),
+            jobs.get(spec.name, ()),
+            spare=spare,
+            silent=_silence(nodes.get(spec.name), mono),
+        )
         for specs, spare in ((cluster.nodes, False), (cluster.spares, True))
         for spec in specs
     )
@@ -78,9 +88,19 @@ def order(specs: Sequence[NodeSpec], known: Sequence[Candidate]) -> tuple[NodeSp
     return tuple(sorted(specs, key=rank))
 
 
-def _candidate(name: str, node: Node | None, jobs: Sequence[str], *, spare: bool) -> Candidate:
+def _silence(node: Node | None, mono: float | None) -> int:
+    """Whole seconds since a node was heard of; 0 while that is not long."""
+    if node is None or node.sampled_at is None or mono is None:
+        return 0
+    age = int(mono - node.sampled_at)
+    return age if age > SILENT_AFTER else 0
+
+
+def _candidate(
+    name: str, node: Node | None, jobs: Sequence[str], *, spare: bool, silent: int
+) -> Candidate:
     def standing(standing: Standing, why: str = "") -> Candidate:
-        known = node is not None and node.sampled_at is not None
+        known = node is not None and node.sampled_at is not None and not silent
         gpus = node.gpus if node is not None and known else None
         return Candidate(
             name=name,
@@ -101,6 +121,8 @@ def _candidate(name: str, node: Node | None, jobs: Sequence[str], *, spare: bool
         return standing(Standing.UNKNOWN, node.link.state.value)
     if node.sampled_at is None:
         return standing(Standing.UNKNOWN, "no figures yet")
+    if silent:
+        return standing(Standing.UNKNOWN, f"silent for {silent} s")
     used = [gpu for gpu in node.gpus if _used(gpu)]
     if used:
         return standing(Standing.BUSY, _users(used))

@@ -21,7 +21,6 @@ from cockpit.model.stragglers import gpu_stragglers, mark
 from cockpit.model.types import Fleet, Job, Link, Node
 from cockpit.text import clean
 
-
 GPUS_EVERY = 1.0
 """Seconds between two comparisons of a job's GPUs."""
 

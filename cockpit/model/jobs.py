@@ -186,8 +186,10 @@ class JobModel:
 
     def _with_past(self, job: Job) -> Job:
         past = self._past
-        if past is None or job.state.ended or job.attempt != past.attempt:
+        if past is None or job.attempt != past.attempt:
             return job
+        if job.state.ended:
+            return _with_figures(job, past)
         nodes = tuple(
             msgspec.structs.replace(node, link=self._link(node.name)) for node in past.nodes
         )
@@ -338,6 +340,24 @@ def _own_times(folds: Iterable[NodeFold], nodes: Iterable[JobNode]) -> dict[int,
                 if seen is not None:
                     found[rank.rank] = tuple(seen.own)
     return found
+
+
+def _with_figures(job: Job, past: Job) -> Job:
+    """An ended job whose beats nobody has read again, with the figures that it was seen with."""
+    if job.metrics or job.steps is not None or not (past.metrics or past.steps):
+        return job
+    steps = {(n.node_rank, r.rank): r.step for n in past.nodes for r in n.ranks}
+    nodes = tuple(
+        msgspec.structs.replace(
+            node,
+            ranks=tuple(
+                msgspec.structs.replace(rank, step=steps.get((node.node_rank, rank.rank)))
+                for rank in node.ranks
+            ),
+        )
+        for node in job.nodes
+    )
+    return msgspec.structs.replace(job, nodes=nodes, metrics=past.metrics)
 
 
 def _no_beats(record: JobRecord) -> str:

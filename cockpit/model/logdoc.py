@@ -6,15 +6,17 @@ bytes arrive a little later find their place, and go into a table that says wher
 The order is that of `merged`: (time, node rank, stream, offset).
 
 A document begins near the end of the log. Its horizon is the time from which on every stream is
-there; lines from before it are withheld until `older` moves it back (`logpast`).
+there; lines from before it are withheld until `older` moves it back (`logpast`). So is what a node
+that answered late wrote before the newest line that was already shown.
 """
 
 from __future__ import annotations
 
 import bisect
 import collections
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from cockpit.model.loglane import Lane
@@ -34,6 +36,8 @@ BUDGET = 0.008
 """Seconds of work of one `poll`."""
 STRIDE = 512
 """Runs that are taken between looks at the clock."""
+ANSWER = 1.0
+"""Seconds after which what is there is shown, without the nodes that have not answered."""
 WAITING = 200_000
 """Runs that wait at most: of more, the older half does not wait any longer."""
 
@@ -68,6 +72,14 @@ class LogDoc:
         self._table = RunTable(self._spill)
         self._reader = Reader(self._lanes, self._table)
         self._opening: float | None = clock()
+        self._known = False
+        """The supply has opened every stream that there was when the document began."""
+        self._late: set[Lane] = set()
+        """Lanes that the document began without."""
+        self._newest = float("-inf")
+        """Time of the newest line that was given its place."""
+        self._backlog: Key | None = None
+        """The newest line that was there when it was opened, until that has its place."""
         self._horizon = float("-inf")
         """Only lines that are newer were let in; see `Lane.floor` for those that came late."""
         self._past: Past | None = None
@@ -75,7 +87,8 @@ class LogDoc:
         """Runs up to this one have waited long enough."""
         self._unsaved: list[str] = []
         self._told = self._doing = ""
-        self._reported = (0, 0, "")
+        self.grown = 0
+        self._reported = (0, 0, "", 0)
         self._tell_at = float("-inf")
         self._closed = False
         supply.join()
@@ -101,8 +114,13 @@ class LogDoc:
         return [tap.origin for tap in taps]
 
     @property
+    def opening(self) -> bool:
+        return self._opening is not None or self._backlog is not None
+
+    @property
     def complete(self) -> bool:
-        return self._opening is None and self._past is None and not self._short()
+        opened = self._opening is None and self._known
+        return opened and self._past is None and not self._short()
 
     def _short(self) -> bool:
         """Some stream has lines before those that are shown."""
@@ -116,7 +134,7 @@ class LogDoc:
 
     def _tell(self, now: float) -> None:
         """Compose the notice; not in every poll, for it looks at every stream."""
-        doing = "reading" if self._opening is not None else ""
+        doing = "reading" if self._opening is not None or not self._known else ""
         doing = "fetching earlier lines" if self._past is not None else doing
         if doing == self._doing and now < self._tell_at:
             return
@@ -140,15 +158,17 @@ class LogDoc:
         now = self._clock()
         known = self._supply.refresh()
         self._take_in()
+        self._known = self._known or known
+        self._let_in()
         self._pull(now)
-        if self._opening is not None and known:
+        if self._opening is not None:
             self._finish_opening(now)
         if self._opening is None:
             self._release(now)
         if self._past is not None:
             self._advance_past(now)
         self._tell(now)
-        before, self._reported = self._reported, (self.first, self.end, self._told)
+        before, self._reported = self._reported, (self.first, self.end, self._told, self.grown)
         return before != self._reported
 
     def _take_in(self) -> None:
@@ -158,7 +178,19 @@ class LogDoc:
             self._seen_taps += 1
             if self.selected is None or tap.origin in self.selected:
                 number = len(self._lanes)
-                self._lanes.append(Lane(number, tap, self._fresh, self._touched))
+                lane = Lane(number, tap, self._fresh, self._touched)
+                self._lanes.append(lane)
+                if self._opening is None and not self._known:
+                    self._late.add(lane)
+
+    def _let_in(self) -> None:
+        """Move the horizon to the newest line that is shown when a node answers late."""
+        joining = {lane for lane in self._late & self._touched if lane.begun}
+        if joining:
+            self._late -= joining
+            if self._newest > self._horizon:
+                self._set_floors(joining)  # the others show what they would have shown
+                self._horizon = self._newest
 
     def _pull(self, now: float) -> None:
         """See to the lanes that got something, and to those that wait for something."""
@@ -173,6 +205,9 @@ class LogDoc:
         for lane in sorted(self._active, key=lambda lane: lane.scanner.last):
             if not self._attend(lane, now, deadline):
                 idle.append(lane)
+            if lane.scanner.grown:
+                lane.scanner.grown = False
+                self.grown += 1
         self._active.difference_update(idle)
 
     def _attend(self, lane: Lane, now: float, deadline: float) -> bool:
@@ -192,17 +227,21 @@ class LogDoc:
         return True
 
     def _finish_opening(self, now: float) -> None:
-        """Begin to show once every stream has what it had when it was opened."""
+        """Begin to show once every stream whose node answers has what it had when it was opened."""
         opened = self._opening
         assert opened is not None
+        patient = now - opened <= (ANSWER if self._fresh else PATIENCE)
+        if not self._known and (patient or not self._fresh):
+            return
         late = now - opened > PATIENCE
         for lane in self._lanes:
             if not lane.begun:
-                if not late and lane.tap.reachable():
+                if patient and lane.tap.reachable():
                     return
             elif lane.behind and (not late or now - lane.progress <= PATIENCE):
                 return
         self._opening = None
+        self._late = {lane for lane in self._lanes if not lane.begun}
         for lane in self._lanes:
             # A line that is just being written grows where it is shown.
             lane.scanner.finish()
@@ -216,7 +255,8 @@ class LogDoc:
         if not self._waiting or self._waiting[-1].at <= self._horizon:
             self._horizon = just_before(self._horizon)
         if self._waiting:
-            self._arrivals.append((now, self._waiting[-1][:2]))
+            self._backlog = self._waiting[-1][:2]
+            self._arrivals.append((now, self._backlog))
 
     def _release(self, now: float) -> None:
         """Give the runs that have waited long enough their place."""
@@ -269,7 +309,11 @@ class LogDoc:
             taken += 1
             if not taken % STRIDE and self._clock() >= deadline:
                 break
+        if taken:
+            self._newest = max(self._newest, waiting[taken - 1].at)
         del waiting[:taken]
+        if self._backlog is not None and not (waiting and waiting[0][:2] <= self._backlog):
+            self._backlog = None
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -290,7 +334,7 @@ class LogDoc:
         horizon = self._horizon
         if horizon == float("-inf") and not any(lane.low > 0 for lane in self._lanes):
             return
-        self._set_floors()
+        self._set_floors(set())
         reaches = [
             Reach(lane.number, lane.tap, lane.low, lane.floor, lane.scanner.position)
             for lane in self._lanes
@@ -300,14 +344,14 @@ class LogDoc:
         self._past = Past(reaches, horizon, newest, RunTable(self._spill), self._clock)
         self._tell(self._clock())
 
-    def _set_floors(self) -> None:
+    def _set_floors(self, but: Set[Lane]) -> None:
         """Where lanes that show nothing yet would begin."""
         first: dict[int, int] = {}
-        for stretch in self._waiting:
+        for stretch in itertools.chain(self._waiting, self._fresh):
             if stretch.at > self._horizon:
                 first.setdefault(stretch.lane, stretch.start)
         for lane in self._lanes:
-            if lane.begun and lane.floor is None:
+            if lane.begun and lane.floor is None and lane not in but:
                 scanner = lane.scanner
                 # An unfinished line that was withheld, or whose beginning was never there, counts.
                 passed = scanner.aligning or scanner.shown
@@ -320,7 +364,8 @@ class LogDoc:
         if not past.step(now, BUDGET):
             return
         self._past = None
-        self._horizon = past.horizon
+        if self._horizon == past.began:  # else a node answered meanwhile: what it has is left
+            self._horizon = past.horizon
         for reach in past.reaches:
             lane = self._lanes[reach.lane]
             if lane.floor == reach.began:

@@ -58,7 +58,7 @@ class Lane:
         scanner = self.scanner
         if offset == scanner.position:
             scanner.feed(data)
-            if scanner.line == scanner.position >= self.goal:
+            if scanner.line == scanner.position >= self.goal and not scanner.grown:
                 return  # mostly: whole lines, and all that there is
         self._touched.add(self)
 
@@ -80,6 +80,13 @@ class Lane:
         """It ends with bytes that make no whole line yet."""
         scanner = self.scanner
         return not scanner.shown and not scanner.aligning and scanner.line < scanner.position
+
+    def end_of(self, start: int) -> int | None:
+        """Where the line from `start` on ends (so far) that outgrew what its run knows of it."""
+        scanner = self.scanner
+        if scanner.shown and scanner.line == start:
+            return scanner.position
+        return scanner.ends.get(start)
 
     def pull(self, now: float) -> bool:
         """Take in what the mirror holds, a chunk of it; False when there is nothing to take.

@@ -44,8 +44,8 @@ class Reach:
 
 
 class Past:
-    """`horizon` is that of the document. After `step` returned True: the new one, `table` with
-    the lines between the two, and `reaches` as they are now."""
+    """`horizon` is that of the document, and `began` stays so. After `step` returned True: the new
+    one, `table` with the lines between the two, and `reaches` as they are now."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Past:
         clock: Callable[[], float],
     ) -> None:
         self.reaches = reaches
-        self.horizon = horizon
+        self.began = self.horizon = horizon
         self.table = table
         self._clock = clock
         self._merge: Iterator[Stretch] | None = None

@@ -28,6 +28,7 @@ _OVERHEAD = 128
 class _Of(Protocol):
     @property
     def tap(self) -> Tap: ...
+    def end_of(self, start: int) -> int | None: ...
 
 
 _Lines = list[tuple[bytes, float | None]]
@@ -85,8 +86,15 @@ class Reader:
         if lines is not None:
             self._cache.move_to_end(key)
             return lines
-        source = self._lanes[run.lane].tap.source
+        lane = self._lanes[run.lane]
+        source = lane.tap.source
         pieces, whole = _pieces(source.mirror, run)
+        if len(pieces[-1]) == CAP and b"\r" in pieces[-1]:
+            start = run.start + sum(len(piece) + 1 for piece in pieces[:-1])
+            end = lane.end_of(start)
+            if end is not None:
+                pieces[-1] = _newest(source.mirror, pieces[-1], end)
+                whole = False
         lines = _timed(source.mirror, run, pieces, source.skew)
         if whole:
             self._cache[key] = lines
@@ -190,6 +198,12 @@ def _pieces(mirror: MirrorStream, run: Run) -> tuple[list[bytes], bool]:
             pieces[-1] += more.partition(b"\n")[0]
         pieces = [*pieces, *[b""] * (run.lines - len(pieces))][: run.lines]
     return [piece[:CAP] for piece in pieces], whole
+
+
+def _newest(mirror: MirrorStream, piece: bytes, end: int) -> bytes:
+    """Of a line that overwrites itself what it says at its end; `piece` if that is not held."""
+    tail = mirror.read(end - CAP, CAP)
+    return tail.partition(b"\r")[2] or piece
 
 
 def _timed(mirror: MirrorStream, run: Run, pieces: list[bytes], skew: float) -> _Lines:

@@ -50,8 +50,8 @@ class Scanner:
     `align`: `start` may lie inside a line, the rest of which is left out.
     """
 
-    __slots__ = ("_index", "_lane", "_order", "_out", "_skew", "aligning", "last", "line",
-                 "position", "shown")  # fmt: skip
+    __slots__ = ("_index", "_lane", "_order", "_out", "_skew", "aligning", "ends", "grown",
+                 "last", "line", "position", "shown")  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +79,10 @@ class Scanner:
         """The line is left out: its beginning is not there."""
         self.shown = False
         """The line was given out, unfinished as it is."""
+        self.grown = False
+        """More of a line came that was given out; whoever looks sets it back."""
+        self.ends: dict[int, int] = {}
+        """Where those end that grew beyond LIMIT, by where they begin."""
 
     def skip(self, position: int) -> None:
         """Go on at `position`, with the next whole line."""
@@ -91,9 +95,12 @@ class Scanner:
         self.position += len(data)
         begin = 0
         if self.aligning or self.shown:
+            self.grown |= self.shown
             begin = data.find(b"\n") + 1
             if not begin:
                 return
+            if self.shown and base + begin - self.line > LIMIT:
+                self.ends[self.line] = base + begin - 1
             self.aligning = self.shown = False
             self.line = base + begin
         stop = data.rfind(b"\n", begin) + 1

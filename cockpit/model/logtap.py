@@ -110,9 +110,8 @@ class Supply(Protocol):
         """Where documents may keep unlinked files."""
 
     def refresh(self) -> bool:
-        """Take in streams that appeared since, for a few milliseconds; False when some are left.
-
-        Cheap when there are none."""
+        """Take in streams that appeared since; False while some are left, which are seen to between
+        polls. Cheap when there are none."""
 
     def join(self) -> None:
         """One more document reads."""

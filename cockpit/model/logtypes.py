@@ -61,6 +61,14 @@ class LogDocument(Protocol):
         """It begins with the first line of every stream that the nodes still have."""
 
     @property
+    def opening(self) -> bool:
+        """What was there when it was opened is still being taken in."""
+
+    @property
+    def grown(self) -> int:
+        """How often lines that were given before became longer: unfinished ones, still written."""
+
+    @property
     def origins(self) -> Sequence[Origin]:
         """Every stream of the job that is known, whether it is selected or not."""
 
@@ -77,7 +85,8 @@ class LogDocument(Protocol):
         """ "" or what a reader has to know: what is being fetched, bytes that are lost."""
 
     def poll(self) -> bool:
-        """Take in what has arrived; True when `first`, `end` or `notice` changed."""
+        """Take in what has arrived; True when `first`, `end`, `notice` or `grown`
+        changed."""
 
     def lines(self, start: int, stop: int) -> Sequence[RawLine]:
         """The lines [start, stop) that are held, at most 10,000 of them."""

@@ -21,9 +21,10 @@ import msgspec
 from cockpit.errors import CockpitError
 from cockpit.model.descriptors import OPEN, Descriptors
 from cockpit.model.frozen import FrozenStream
-from cockpit.model.private import make_folder, write_atomic
+from cockpit.model.private import make_folder
 from cockpit.model.pruning import LIMIT, LOCK, prune
 from cockpit.model.ranges import Ranges
+from cockpit.model.rangesfile import RangesFile, Unsaved
 from cockpit.model.timeindex import TimeIndex
 from cockpit.protocol import layout
 
@@ -93,6 +94,7 @@ class MirrorStream:
         room: Callable[[], int] = lambda: BUFFER,
     ) -> None:
         self._path = str(path)
+        self._ranges_file = RangesFile(Path(f"{path}.ranges"))
         self._room = room
         self._buffer = bytearray()
         self._buffered = 0
@@ -292,19 +294,26 @@ class MirrorStream:
 
     def persist(self, *, clean: bool = False) -> None:
         """Write down which ranges are held, atomically; cheap when nothing changed."""
+        unsaved = self.unsaved(clean=clean)
+        if unsaved is not None and (error := unsaved.write()) is not None:
+            unsaved.failed(error)
+
+    def unsaved(self, *, clean: bool = False) -> Unsaved | None:
+        """As `persist`, but what is left to write is returned, for a thread; None for nothing."""
         self.flush()
         self.index.flush()
         if not (self._dirty or clean) or not self._ready:
-            return
+            return None
         saved = _Saved(
             ranges=list(self._held.all()), inode=self.inode, boot=self._boot, clean=clean
         )
-        try:
-            write_atomic(Path(f"{self._path}.ranges"), msgspec.json.encode(saved))
-        except OSError as error:
-            self._problem(f"cannot keep the log mirror {self._path}: {error.strerror}")
-            return
         self._dirty, self._unsaved = False, 0
+        file = self._ranges_file
+        return Unsaved(file, file.order(), msgspec.json.encode(saved), self._not_saved)
+
+    def _not_saved(self, error: OSError) -> None:
+        self._dirty = True
+        self._problem(f"cannot keep the log mirror {self._path}: {error.strerror}")
 
     def close(self) -> None:
         """Make what is held safe for a later cockpit, also after a power cut."""
@@ -313,6 +322,7 @@ class MirrorStream:
             with contextlib.suppress(OSError):
                 os.fdatasync(self._files.get(self._path))
                 self.persist(clean=True)
+        self._ranges_file.close()
         self.index.flush()
         self._files.drop(self._path)
         self.index.close()

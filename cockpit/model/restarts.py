@@ -10,7 +10,10 @@ import itertools
 
 import msgspec
 
-from cockpit.model.types import Job
+from cockpit.model.types import Cause, Generation, Job
+
+CANCELLED = "cancelled"
+"""The kind of a cause that somebody wanted."""
 
 
 class Restarts(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,3 +62,37 @@ def was_restarted(job: Job) -> bool:
     """Whether ranks ran again after the newest failure in the history."""
     failed = [index for index, item in enumerate(job.history) if item.cause is not None]
     return bool(failed) and failed[-1] + 1 < len(job.history)
+
+
+def failure_of(job: Job) -> Cause | None:
+    """What went wrong first, by itself: somebody's cancel or restart is no failure, but what came
+    before it is. None where nothing did."""
+    if job.cause is not None and job.cause.kind != CANCELLED:
+        return job.cause
+    for item in reversed(job.history):
+        if item.cause is not None and item.cause.kind != CANCELLED:
+            return item.cause
+        if (stalled := _stall_in(job, item)) is not None:
+            return stalled
+    return None
+
+
+def _stall_in(job: Job, item: Generation) -> Cause | None:
+    """The stall from which a generation that is over never recovered."""
+    here = [
+        stall
+        for stall in job.stalls
+        if (stall.attempt, stall.generation) == (item.attempt, item.generation)
+        and stall.recovered_at is None
+    ]
+    if not here or item.ended_at is None:
+        return None
+    first = min(here, key=lambda stall: stall.at)
+    return Cause(
+        kind="stall",
+        node=first.node,
+        rank=first.ranks[0] if len(first.ranks) == 1 else None,
+        message=first.message,
+        at=first.at,
+        generation=item.generation,
+    )

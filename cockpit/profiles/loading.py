@@ -35,10 +35,11 @@ def config_files(
 
     The first is `explicit`, else what $COCKPIT_CONFIG names, else the nearest `cockpit.toml` from
     `cwd` upwards; the second is the one in the user's configuration folder. The search leaves out
-    what is not there, but a file that was named is returned in any case.
+    what is not there, but a file that was named is returned in any case. Raises ConfigError where
+    the current folder was deleted.
     """
     environ = os.environ if environ is None else environ
-    here = Path(os.path.abspath(cwd or "."))
+    here = _here(cwd)
     named = explicit or environ.get(VARIABLE)
     found = [here / os.path.expanduser(named)] if named else _upwards(here)[0]
     own = user_file(environ)
@@ -62,7 +63,7 @@ def load(
     if config is None:
         raise ConfigError([problem for problem in problems if problem.level == "error"])
     named = explicit or (os.environ if environ is None else environ).get(VARIABLE)
-    left_out = [] if named else _upwards(Path(os.path.abspath(cwd or ".")))[1]
+    left_out = [] if named else _upwards(_here(cwd))[1]
     return msgspec.structs.replace(config, warnings=(*left_out, *config.warnings))
 
 
@@ -84,7 +85,7 @@ def check_texts(
 ) -> tuple[Config | None, list[Problem]]:
     """As `check`, with the bytes to take for a file instead of what is on the disk."""
     own = user_file(os.environ if environ is None else environ)
-    here = os.path.abspath(cwd or ".")
+    here = str(_here(cwd))
     read = []
     for file, text in texts.items():
         base = here if same_file(file, own) else documents.folder_of(file)
@@ -132,6 +133,17 @@ def user_file(environ: Mapping[str, str]) -> Path:
     from platformdirs import user_config_path
 
     return user_config_path("cockpit", appauthor=False) / FILE_NAME
+
+
+def _here(cwd: Path | None) -> Path:
+    """The folder from which files are looked for. Raises ConfigError where there is none."""
+    try:
+        return Path(os.path.abspath(cwd or "."))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(
+            [Problem(f"the current folder cannot be read: {why}", hint="go to another folder")]
+        ) from error
 
 
 def _upwards(folder: Path) -> tuple[list[Path], list[Problem]]:

@@ -222,7 +222,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Screen(msgspec.Struct, frozen=True, kw_only=True):
-    """The full-screen cockpit: `[screen]`. What it remembers by itself is in a state file."""
+    """The full-screen cockpit: `[screen]`, in force at its next start. What it remembers by itself
+    is in a state file."""
 
     theme: Text | None = None
     """Theme to start with; the one used last, or one that suits the terminal, when unset."""
@@ -231,11 +232,11 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True):
     ascii: bool | None = None
     """Draw with ASCII characters only; what the locale says when unset."""
     clusters: tuple[Text, ...] = ()
-    """Clusters that are shown at the start; all when empty."""
+    """Clusters that are shown at the start; those shown last, else all, when unset."""
 
 
 class Notify(msgspec.Struct, frozen=True, kw_only=True):
-    """How the cockpit asks for attention: `[notify]`."""
+    """How the cockpit asks for attention: `[notify]`, in force at its next start."""
 
     on: tuple[Literal["end", "failure", "stall", "restart", "node"], ...] = (
         "end",

@@ -115,8 +115,14 @@ class NodeLink:
             self._retry_now.set_result(None)
 
     def redirect(self, transport: Transport) -> None:
-        """Go on over another way to the node, now. Follows and subscriptions resume there."""
+        """Go on over another way to the node, now. Follows and subscriptions resume there.
+
+        The link is `connecting` then, as at its beginning: it was left, not lost.
+        """
         self.transport = transport
+        if self.online:
+            why = "its profile changed"
+            self._change(state=LinkState.CONNECTING, since=self._clock(), why=why, hint="")
         if self._session is not None:
             self._session.drop(LinkError(f"{self.name}: the way to it was changed"))
         self.retry()

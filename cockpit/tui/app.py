@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -31,19 +32,17 @@ from cockpit.tui.draw import style, themes
 from cockpit.tui.draw.spans import Line, Span, line
 from cockpit.tui.draw.words import clock_time
 from cockpit.tui.frame import Clock, Frame, is_live, node_key
+from cockpit.tui.house.happenings import Happening
 from cockpit.tui.house.house import House
-from cockpit.tui.interpreter import AppInterpreter
 from cockpit.tui.jobs.trends import Trends
 from cockpit.tui.marks import Marks
 from cockpit.tui.opening import ID as OPENING
 from cockpit.tui.opening import Opening
-from cockpit.tui.palette import ActionProvider
+from cockpit.tui.palette import ActionProvider, ThemeProvider
 from cockpit.tui.pulse import RATES, Pulse
 from cockpit.tui.settings import Settings
 from cockpit.tui.state import Memory
-from cockpit.tui.widgets.commandline import CommandLine
 from cockpit.tui.widgets.footer import FooterBar, Hint
-from cockpit.tui.widgets.grid import RowGrid
 from cockpit.tui.widgets.lines import Lines, LineWidget
 
 if TYPE_CHECKING:
@@ -58,9 +57,13 @@ if TYPE_CHECKING:
     from cockpit.tui.profile.keeper import ProfileKeeper
     from cockpit.tui.source import Replaying, Source
     from cockpit.tui.view import CockpitView
+    from cockpit.tui.widgets.commandline import CommandLine
 
 MIN_WIDTH, MIN_HEIGHT = 60, 15
 """Cells of the smallest terminal that the views are made for."""
+
+HISTORY = 100
+"""Views that are gone back through at most."""
 
 FOOTER_PULSES = 5
 """The footer is drawn at every such pulse that brought something new."""
@@ -76,7 +79,7 @@ def _place(action: Action) -> int:
 class CockpitApp(App[None]):
     TITLE = "cockpit"
     CSS = style.FRAME
-    COMMANDS: ClassVar[set[Any]] = {ActionProvider}
+    COMMANDS: ClassVar[set[Any]] = {ActionProvider, ThemeProvider}
     ALLOW_SELECT = False
     VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-tall")]  # noqa: RUF012 - Textual's type
 
@@ -92,7 +95,8 @@ class CockpitApp(App[None]):
         opened: Callable[[], None] | None = None,
     ) -> None:
         """`memory`: what the last session left; `opened` is called when the screen is there: the
-        first frame then comes before the first view, with only what can be had at once; `pulsing=False` leaves the pulse to the caller.
+        first frame then comes before the first view; `pulsing=False` leaves the pulse to the
+        caller.
 
         Raises UsageError for an unknown theme.
         """
@@ -109,18 +113,14 @@ class CockpitApp(App[None]):
             self.register_theme(each)
         self._first_theme = chosen
         self._begin_with(chosen)
-        mapped = keymap.build(ACTIONS, settings.keys)
+        mapped = self._mapped = keymap.build(ACTIONS, settings.keys)
+        self._here: dict[View, tuple[Action, ...]] = {}
         self.actions = mapped.actions
         """Every action, with the keys that are in force."""
         self.by_id = {action.id: action for action in self.actions}
         self._key_troubles = mapped.troubles
-        self._in_footer = sorted(
-            (action for action in self.actions if action.footer and action.keys), key=_place
-        )
-        self._by_key: dict[str, list[Action]] = {}
         for action in self.actions:
             for key in action.keys:
-                self._by_key.setdefault(key, []).append(action)
                 self.bind(key, f"do({action.id!r})", description=action.title, show=False)
         self.animation_level = "none"
         self.source = source
@@ -134,7 +134,7 @@ class CockpitApp(App[None]):
         self._pulsing = pulsing
         self._when_open = opened
         self._opening = Opening() if opened is not None else None
-        self._early: list[events.Key] = []
+        self._early: list[events.Key] | None = None if opened is None else []
         if self._opening is None:
             self._add_css()
         self._pulse = Pulse()
@@ -147,8 +147,8 @@ class CockpitApp(App[None]):
         self._job_id = focus_job
         self._node_key = ""
         self._feed: LogFeed | None = None
-        self._history: list[View] = []
-        self._future: list[View] = []
+        self._history: deque[View] = deque(maxlen=HISTORY)
+        self._future: deque[View] = deque(maxlen=HISTORY)
         self._view = View.JOB if focus_job is not None else self._remembered_view()
         self._views: dict[View, CockpitView] = {}
 
@@ -188,17 +188,19 @@ class CockpitApp(App[None]):
         yield Lines(id="top")
         with ContentSwitcher(id="views", initial=OPENING if self._opening else self._view.value):
             yield self._opening or self._make(self._view)
-        yield CommandLine(AppInterpreter(self), self._refocus, id="command-line")
+        if self._opening is None:
+            yield self._command_line()
         yield FooterBar(self.perform, id="footer")
         yield Lines(id="too-small")
 
     def on_mount(self) -> None:
         for failure in self.settings.loaded.failed:
-            self.say(f"theme {failure.file}: {failure.message}", severity="warning")
+            self._warn(f"theme {failure.file}: {failure.message}")
         for trouble in self._key_troubles:
             hint = f" — {trouble.hint}" if trouble.hint else ""
-            self.say(f"[keys] {trouble.action}: {trouble.message}{hint}", severity="warning")
-        self.house.opened()
+            self._warn(f"[keys] {trouble.action}: {trouble.message}{hint}")
+        if self._opening is None:
+            self.house.opened()
         self._entered()
         if self._pulsing:
             self._schedule()
@@ -210,9 +212,17 @@ class CockpitApp(App[None]):
     def _complete(self) -> None:
         """The first frame was drawn: have the view, and the rest."""
         self._add_css()
+        self.screen_stack[0].mount(self._command_line(), before="#footer")
+        self.house.opened()
         self._enter(self._view)
         if self._when_open is not None:
             self.call_after_refresh(self._when_open)
+
+    def _command_line(self) -> CommandLine:
+        from cockpit.tui.interpreter import AppInterpreter
+        from cockpit.tui.widgets.commandline import CommandLine
+
+        return CommandLine(AppInterpreter(self), self._refocus, id="command-line")
 
     def _add_css(self) -> None:
         self.stylesheet.add_source(style.REST, read_from=(style.__file__, "REST"))
@@ -247,6 +257,9 @@ class CockpitApp(App[None]):
     def _beat(self) -> None:
         if not self.is_running:
             return
+        if not self.is_headless and terminal.gone():
+            self.leave()
+            return
         late = self._clock.mono() - self._due
         free = terminal.keeps_up(self._driver)
         self._pulse.observe(late, blocked=not free)
@@ -275,9 +288,10 @@ class CockpitApp(App[None]):
         lines_came = self._feed is not None and self._feed.poll()
         changed = fleet.revision != self.frame.fleet.revision
         tick = int(wall) != int(self.frame.wall)
-        first = self.frame.wall == 0.0
         if force or changed or tick:
-            frame = self.house.observe(Frame(fleet, mono, wall, self.marks.keys))
+            frame = Frame(fleet, mono, wall, self.marks.keys)
+            if self._opening is None:
+                frame = self.house.observe(frame)
             self.trends.observe(frame)
             self.frame = self._held(frame)
             if self._job_id is None and fleet.jobs:
@@ -286,18 +300,23 @@ class CockpitApp(App[None]):
             self._current.update(self.frame, self._job_id)
             self._draw_top()
             self._update_dialog()
-            if tick:
+            if tick and self._opening is None:
+                self._forget_marks()
                 self.house.tick(self.frame)
                 if self.source.profiles is not None:
                     self.keeper.tick()
-                if not first:
-                    self._keep_memory()
+                self._keep_memory()
         if lines_came and not self.frozen:
             self._current.arrived()
         # What the keys can do changes with states, not with figures; actions draw it themselves.
         self._footer_age += 1
         if force or tick or (changed and self._footer_age >= FOOTER_PULSES):
             self._draw_footer()
+
+    def _forget_marks(self) -> None:
+        fleet = self.frame.fleet
+        known = (*(job.id for job in fleet.jobs), *(node_key(node) for node in fleet.nodes))
+        self.marks.keep(frozenset(known))
 
     def _update_dialog(self) -> None:
         if len(self.screen_stack) > 1:
@@ -356,8 +375,8 @@ class CockpitApp(App[None]):
                     action.id,
                     self.reason_against(action) is None,
                 )
-                for action in self._in_footer
-                if action.applies(self._view)
+                for action in sorted(self.here, key=_place)
+                if action.footer and action.keys
             ]
         )
 
@@ -369,9 +388,20 @@ class CockpitApp(App[None]):
         Those that come in one go (a fast hand, a slow link, a paste) would else all be sent to
         the widget that had the focus at first: in "/quick", q would quit.
         """
-        if isinstance(event, events.Key) and self._opening is not None:
+        if isinstance(event, events.Key) and self._early is not None:
             self._early.append(event)  # typed ahead: it is for the view that is to come
-            return
+        else:
+            await self._take(event)
+
+    async def _type_ahead(self) -> None:
+        """Take the keys that came too early, one after the other."""
+        if self._early:
+            await self._take(self._early.pop(0))
+            self.call_next(self._type_ahead)
+        else:
+            self._early = None
+
+    async def _take(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and not event.is_forwarded and self._is_main:
             for key in dict.fromkeys((event.key, *event.aliases)):
                 action_id = self._action_of(key)
@@ -389,7 +419,14 @@ class CockpitApp(App[None]):
         return main.focused is None or isinstance(main.focused, LineWidget)
 
     def _action_of(self, key: str) -> str | None:
-        return next((a.id for a in self._by_key.get(key, ()) if a.applies(self._view)), None)
+        return next((action.id for action in self.here if key in action.keys), None)
+
+    @property
+    def here(self) -> tuple[Action, ...]:
+        """The actions of the view that is shown, with the keys that they have in it."""
+        if self._view not in self._here:
+            self._here[self._view] = self._mapped.in_view(self._view)
+        return self._here[self._view]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "do":
@@ -407,7 +444,11 @@ class CockpitApp(App[None]):
             self.say(f"{action.title}: {reason}", severity="warning")
             return
         self.house.acted()
-        action.run(self)
+        try:
+            action.run(self)
+        except CockpitError as error:
+            hint = f" — {error.hint}" if error.hint else ""
+            self.say(f"{error.message}{hint}", severity="warning")
         self._draw_footer()
 
     def reason_against(self, action: Action, argument: str = "") -> str | None:
@@ -416,8 +457,10 @@ class CockpitApp(App[None]):
         if action.writes:
             if self.settings.read_only:
                 return "the cockpit is read-only"
-            cluster = self.source.config.clusters.get(self._cluster_at_hand())
-            if cluster is not None and cluster.read_only:
+            # What an argument names is looked at by whoever carries the order out.
+            at_hand = "" if argument else self._cluster_at_hand()
+            cluster = self.source.config.clusters.get(at_hand)
+            if cluster is not None and cluster.read_only and action.about_cluster:
                 return f"cluster {cluster.name} is read-only"
         return None if argument else action.enabled(self)
 
@@ -429,6 +472,11 @@ class CockpitApp(App[None]):
     def missing(self, part: str) -> str:
         """Why the source does not have a part; "" when it does."""
         return "" if getattr(self.source, part) is not None else self.source.absent
+
+    def _warn(self, text: str) -> None:
+        """Say it, and keep it among the events: at the start there is much to look at."""
+        self.say(text, severity="warning")
+        self.house.chronicle.note(Happening(self._clock.wall(), "note", "warn", clean(text)))
 
     def say(self, text: str, *, severity: str = "information") -> None:
         """A message that goes away by itself."""
@@ -587,9 +635,9 @@ class CockpitApp(App[None]):
         if self._opening is not None:
             self._opening.remove()
             self._opening = None
+            self.call_next(self._type_ahead)
+            self.run_worker(parts.import_all, "views", thread=True, exit_on_error=False)
         self._entered()
-        while self._early:
-            self.post_message(self._early.pop(0))
 
     def _entered(self) -> None:
         self._follow()
@@ -601,7 +649,13 @@ class CockpitApp(App[None]):
         """Have the feed of the job that is on the screen, where a log is."""
         if self._view not in (View.JOB, View.LOGS) or self._job_id is None:
             return
-        if self._feed is None or self._feed.job_id != self._job_id:
+        if self._opening is not None:
+            return
+        if (
+            self._feed is None
+            or self._feed.job_id != self._job_id
+            or self._feed.document is None  # it could not be had then; it may be there now
+        ):
             from cockpit.tui.logs.feed import LogFeed
 
             self.close_feed()
@@ -655,6 +709,8 @@ class CockpitApp(App[None]):
         self.pulse(force=True)
 
     def open_command_line(self, text: str = "") -> None:
+        from cockpit.tui.widgets.commandline import CommandLine
+
         self.screen_stack[0].query_one(CommandLine).open(text)
 
     def _refocus(self) -> None:
@@ -670,7 +726,7 @@ class CockpitApp(App[None]):
             if action_id is not None:
                 self.perform(action_id)
 
-        self.push_screen(HelpDialog(help_items(self.actions, self._view, reasons)), chosen)
+        self.push_screen(HelpDialog(help_items(self.here, self._view, reasons)), chosen)
 
     def show_palette(self) -> None:
         self.action_command_palette()
@@ -690,7 +746,7 @@ class CockpitApp(App[None]):
     def _keep_memory(self) -> None:
         """Once a second: write down what changed, beside the loop."""
         self.gather_memory()
-        if self.memory.changed:
+        if self.memory.freeze():
             self.run_worker(
                 self.memory.save, group="memory", thread=True, exclusive=True, exit_on_error=False
             )
@@ -707,8 +763,7 @@ class CockpitApp(App[None]):
 
     # -------------------------------------------------------------------- mouse
 
-    @on(RowGrid.Opened)
-    def _opened(self) -> None:
+    def on_row_grid_opened(self) -> None:
         self.perform("list.open")
 
     def running_jobs(self) -> list[Job]:

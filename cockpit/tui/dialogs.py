@@ -22,6 +22,7 @@ from cockpit.text import clean
 from cockpit.tui.actions import Action, View
 from cockpit.tui.frame import Frame
 from cockpit.tui.orders.wording import Order
+from cockpit.tui.widgets.cleaninput import CleanInput
 from cockpit.tui.widgets.grid import Column, Row, RowGrid, cell
 
 _Answer = TypeVar("_Answer")
@@ -77,7 +78,7 @@ class ConfirmDialog(FrameDialog[bool]):
             yield from self.choices()
             if order.typed:
                 yield Static(content(f"Type {order.typed_name}, {order.typed}, to go on:"))
-                yield Input(id="typed", compact=True, select_on_focus=False)
+                yield CleanInput(id="typed", compact=True, select_on_focus=False)
             with Horizontal(classes="buttons"):
                 yield Button("Do nothing", id="no", compact=True)
                 yield Button(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 THRESHOLDS = (10_000, 20, 20)
-"""New objects until the youngest are looked through; how often that is done until older ones are."""
+"""New objects until the youngest are looked through; rounds of that until older ones are."""
 
 
 @contextmanager

@@ -53,10 +53,24 @@ class Trouble:
 
 @dataclasses.dataclass(frozen=True)
 class Keymap:
-    """Every action with the keys that are in force, and what could not be had."""
+    """Every action with its keys, and what could not be had. `lost`: keys that an action does not
+    have in a view (action id, key, view), because another one was given them."""
 
     actions: tuple[Action, ...]
+    lost: frozenset[tuple[str, str, View]] = frozenset()
     troubles: tuple[Trouble, ...] = ()
+
+    def in_view(self, view: View) -> tuple[Action, ...]:
+        """The actions that apply in `view`, with the keys that they have there."""
+        return tuple(
+            dataclasses.replace(
+                action, keys=tuple(k for k in action.keys if (action.id, k, view) not in self.lost)
+            )
+            if any(action.id == loser for loser, _, _ in self.lost)
+            else action
+            for action in self.actions
+            if action.applies(view)
+        )
 
 
 def key_id(text: str) -> str:
@@ -134,9 +148,11 @@ def build(actions: Sequence[Action], wanted: Mapping[str, Sequence[str]]) -> Key
         dataclasses.replace(action, keys=given[action.id]) if action.id in given else action
         for action in actions
     ]
+    lost: set[tuple[str, str, View]] = set()
     for one, other, key, view in clashes(made):
         loser = other if other.id not in given else one if one.id not in given else other
         winner = one if loser is other else other
+        lost.add((loser.id, key, view))
         troubles.append(
             Trouble(
                 winner.id,
@@ -144,18 +160,12 @@ def build(actions: Sequence[Action], wanted: Mapping[str, Sequence[str]]) -> Key
                 f'give it another key: "{loser.id}" = "…"',
             )
         )
-        made = [
-            dataclasses.replace(each, keys=tuple(k for k in each.keys if k != key))
-            if each.id == loser.id
-            else each
-            for each in made
-        ]
-    return Keymap(tuple(made), tuple(dict.fromkeys(troubles)))
+    return Keymap(tuple(made), frozenset(lost), tuple(dict.fromkeys(troubles)))
 
 
 def clashes(actions: Iterable[Action]) -> list[tuple[Action, Action, str, View]]:
-    """Pairs of actions that have the same key in the same view, once per pair and key."""
-    found: dict[tuple[str, str, str], tuple[Action, Action, str, View]] = {}
+    """Two actions that have the same key in the same view, and where."""
+    found: dict[tuple[str, str, str, View], tuple[Action, Action, str, View]] = {}
     seen: dict[tuple[View, str], Action] = {}
     for action in actions:
         for view in View:
@@ -164,5 +174,5 @@ def clashes(actions: Iterable[Action]) -> list[tuple[Action, Action, str, View]]
             for key in action.keys:
                 other = seen.setdefault((view, key), action)
                 if other is not action:
-                    found.setdefault((other.id, action.id, key), (other, action, key, view))
+                    found.setdefault((other.id, action.id, key, view), (other, action, key, view))
     return list(found.values())

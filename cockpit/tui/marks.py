@@ -39,3 +39,5 @@ class Marks:
     def keep(self, known: frozenset[str]) -> None:
         """Forget marks of what is gone."""
         self._keys &= known
+        if self._last not in known:
+            self._last = ""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from textual.app import App, SuspendNotSupported
 
-from cockpit.errors import CockpitError, UsageError
+from cockpit.errors import UsageError
 
 T = TypeVar("T")
 
@@ -23,13 +23,15 @@ async def suspended(app: App[Any], work: Callable[[], Awaitable[T]]) -> T:
 
     Raises UsageError where the terminal cannot be handed over, and what `work` raises.
     """
+    failure: BaseException | None = None
     try:
         with app.suspend():
-            # An exception must not pass through `suspend`: the screen would never come back.
+            # No exception may pass through `suspend`, not even that of being cancelled: the screen
+            # would never come back.
             try:
-                result, failure = await work(), None
-            except (CockpitError, OSError) as error:
-                result, failure = None, error
+                result = await work()
+            except BaseException as error:  # noqa: BLE001 - it is raised again, below
+                failure = error
     except SuspendNotSupported as error:
         raise UsageError(
             "this terminal cannot be handed to another program",
@@ -37,7 +39,7 @@ async def suspended(app: App[Any], work: Callable[[], Awaitable[T]]) -> T:
         ) from error
     if failure is not None:
         raise failure
-    return result  # type: ignore[return-value]
+    return result
 
 
 async def outside(app: App[Any], argv: Sequence[str], *, cwd: str | None = None) -> int:

@@ -25,3 +25,9 @@ def make(view: View) -> CockpitView:
     made = getattr(importlib.import_module(module), name)(id=view.value)
     assert isinstance(made, CockpitView)
     return made
+
+
+def import_all() -> None:
+    """Have the modules of all views, so that none is waited for when it is first shown."""
+    for module, _ in _VIEWS.values():
+        importlib.import_module(module)

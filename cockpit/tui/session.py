@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 
+from cockpit.errors import CockpitError
 from cockpit.model.types import Job
 from cockpit.text import clean, count_of
 from cockpit.tui import garbage
@@ -19,6 +22,9 @@ from cockpit.tui.frame import Clock
 from cockpit.tui.settings import Settings
 from cockpit.tui.source import Source
 from cockpit.tui.state import Memory
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Signals at which the screen is left as by `q`: jobs run on."""
 
 
 def user_themes() -> Path:
@@ -46,21 +52,28 @@ async def show(
         # Empty means "not set" (no-color.org); Textual asks only whether it is there.
         del os.environ["NO_COLOR"]
     folders = [themes.shipped_folder(), user_themes()]
-    loaded = await asyncio.to_thread(themes.load, folders)
     screen = source.config.screen
+    state_file = Path(platformdirs.user_state_dir("cockpit")) / "screen.json"
+    memory = Memory(state_file)
+    await asyncio.to_thread(memory.load)
+    wanted = theme or screen.theme or memory.text("theme") or None
+    loaded = await asyncio.to_thread(themes.load_first, folders, wanted, os.environ)
+    asked = theme or screen.theme
+    if theme is None and not themes.known(screen.theme, loaded.loaded):
+        # Only an option that was typed stops the start; a profile's theme may be of another day.
+        missing = themes.ThemeFailure("[screen]", f"there is no theme {screen.theme!r}")
+        asked, loaded = None, dataclasses.replace(loaded, failed=(*loaded.failed, missing))
     settings = Settings(
-        theme=theme or screen.theme,
+        theme=asked,
         loaded=loaded,
         theme_folders=folders,
         keys=source.config.keys,
         read_only=read_only or screen.read_only,
         ascii=ascii_only.suits(os.environ) if screen.ascii is None else screen.ascii,
         notify=source.config.notify,
-        state_file=Path(platformdirs.user_state_dir("cockpit")) / "screen.json",
+        state_file=state_file,
         clusters=screen.clusters,
     )
-    memory = Memory(settings.state_file)
-    await asyncio.to_thread(memory.load)
 
     def drawn() -> None:
         garbage.settled()
@@ -70,17 +83,26 @@ async def show(
     app = CockpitApp(
         source, settings, memory=memory, focus_job=focus_job, clock=clock, opened=drawn
     )
+    signals = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in signals:
+        # Else the shell would be left with our colours, its mouse and no cursor.
+        loop.add_signal_handler(number, app.exit)
     try:
         with garbage.seldom():
             await app.run_async()
     finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
         app.close_feed()
         app.house.close()
+        memory.freeze()
         await asyncio.to_thread(memory.save)
         # Textual installs its own on Python 3.12 and later; the loop belongs to our caller.
         loop.set_task_factory(factory)
         if no_color == "":
             os.environ["NO_COLOR"] = no_color
+    if app.return_code:
+        raise CockpitError("the screen broke down; this is a defect of cockpit", "jobs run on")
     made_up = bool(source.banner)
     said = f"cockpit closed; {source.absent}" if made_up else parting_words(app.running_jobs())
     sys.stderr.write(said + "\n")

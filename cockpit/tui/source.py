@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:  # these take long to load, and the first frame waits for this module
     from cockpit.model.doctor import Report
     from cockpit.model.logtypes import LogDocument
-    from cockpit.model.reports import CancelReport, RestartOptions
+    from cockpit.model.reports import CancelReport, NodeProof, RestartOptions
     from cockpit.model.stacks import StackReport
     from cockpit.model.types import Fleet
     from cockpit.profiles.types import Config
@@ -41,8 +41,11 @@ class Call(NamedTuple):
 class Orders(Protocol):
     """What changes jobs. `say` hears of the progress, one short line each."""
 
-    async def cancel(self, job_id: str, say: Say) -> CancelReport:
-        """Cancel and wait for the proof. Raises CockpitError."""
+    async def cancel(
+        self, job_id: str, say: Say, found: Callable[[NodeProof], None]
+    ) -> CancelReport:
+        """Cancel and wait for the proof; `found` hears of each node as soon as it was searched.
+        Raises CockpitError."""
 
     async def restart(self, job_id: str, options: RestartOptions, say: Say) -> int:
         """Cancel what runs, start the next attempt; its number. Raises CockpitError."""

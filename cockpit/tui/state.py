@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class Memory:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._written: dict[str, Any] = {}
+        self._written = _pack({})
+        self._frozen: bytes | None = None
+        self._writing = threading.Lock()
         self.values: dict[str, Any] = {}
 
     def load(self) -> None:
@@ -35,22 +38,35 @@ class Memory:
                 found = json.loads(self._path.read_text("utf-8"))
                 if isinstance(found, dict):
                     self.values = found
-                    self._written = json.loads(json.dumps(found))
+                    self._written = _pack(found)
 
     @property
     def changed(self) -> bool:
         """There is something that the file does not have."""
-        return self.values != self._written
+        return _pack(self.values) != self._written
+
+    def freeze(self) -> bool:
+        """Take down what a `save` in a thread shall write; True when the file does not have it.
+
+        Called by whoever changes the values, which no thread can look at meanwhile.
+        """
+        self._frozen = _pack(self.values)
+        return self._frozen != self._written
 
     def save(self) -> None:
-        """Write the file if anything changed. A full disk costs the memory and nothing else."""
-        if self._path is None or not self.changed:
-            return
-        text = json.dumps(self.values, indent=1, sort_keys=True)
-        with contextlib.suppress(OSError):
-            make_folder(self._path.parent)
-            write_atomic(self._path, text.encode())
-            self._written = json.loads(text)
+        """Write what was frozen last, or else what there is now, if the file does not have it.
+
+        May run in several threads: none of them writes anything older than what is there. A full
+        disk costs the memory and nothing else.
+        """
+        with self._writing:
+            data = self._frozen if self._frozen is not None else _pack(self.values)
+            if self._path is None or data == self._written:
+                return
+            with contextlib.suppress(OSError):
+                make_folder(self._path.parent)
+                write_atomic(self._path, data)
+                self._written = data
 
     def text(self, key: str) -> str:
         """A remembered text, "" without one."""
@@ -81,3 +97,7 @@ class Memory:
     def add_command(self, line: str) -> None:
         kept = [each for each in self.commands if each != line]
         self.values["commands"] = [*kept, line][-HISTORY:]
+
+
+def _pack(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, indent=1, sort_keys=True).encode()

@@ -3,20 +3,33 @@
 Textual hands each frame to a thread that writes it, with room for 30 writes; the write that finds
 no room blocks the event loop. `MeteredDriver` tells how long the oldest of them has been waiting,
 so that nobody draws while a slow terminal (a link of 60 kB/s, say) is busy with the last frame.
+Whoever draws all the same (a dialog, a terminal that stands still) never waits for it: such frames
+are left out, and the whole screen is drawn once the terminal has taken what it was sent.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import time
 from typing import IO, Any, cast
 
+from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 
 BUSY_AFTER = 0.03
 """Seconds that a write may take before the terminal counts as behind."""
+
+ROOM = 15
+"""Writes that may wait for the terminal: half of what Textual has room for, so none ever blocks."""
+
+MOST_HELD = 100
+"""Escapes other than frames that are held back for a terminal that stands still."""
+
+AGAIN = 0.05
+"""Seconds between two looks at whether the terminal has taken everything."""
 
 
 class Meter:
@@ -42,6 +55,11 @@ class Meter:
         """Seconds since the terminal had everything; 0 while it has."""
         return 0.0 if self._sent == self._flushed else time.monotonic() - self._since
 
+    @property
+    def pending(self) -> int:
+        """Writes that the terminal has not taken."""
+        return self._sent - self._written
+
     # What the thread calls
 
     def write(self, text: str) -> int:
@@ -62,6 +80,10 @@ class Meter:
         return getattr(self._file, name)
 
 
+SYNC_START = "\x1b[?2026h"
+"""Has the terminal show nothing until the frame is complete."""
+
+
 class MeteredDriver(LinuxDriver):
     """Textual's own driver, with a Meter between it and the terminal."""
 
@@ -71,15 +93,55 @@ class MeteredDriver(LinuxDriver):
         self._file = cast("Any", self.meter)
         self.parting = ""
         """Escapes that give the terminal back what was changed: written when it is left."""
+        self._held: list[str] = []
+        """Escapes that wait until the terminal has taken what it was sent, in their order."""
+        self._lost = False
+        """Whether a frame was left out: what the terminal shows is not what was drawn."""
+        self._ordered = True
+        """Whether everything has to get there, even if that takes long: at both ends."""
 
     def write(self, data: str) -> None:
         if self._writer_thread is None:
             return  # suspended: the terminal is somebody else's
+        if not self._ordered and (self._held or self._lost or self.meter.pending >= ROOM):
+            self._hold(data)
+            return
         self.meter.sent()
         super().write(data)
 
+    def _hold(self, data: str) -> None:
+        if not self._held and not self._lost:
+            self._loop.call_later(AGAIN, self._go_on)
+        if data == SYNC_START or _is_frame(data):
+            self._lost = True
+        elif data not in self._held and len(self._held) < MOST_HELD:
+            self._held.append(data)
+
+    def _go_on(self) -> None:
+        """Once the terminal has everything: what was held back, and the screen as it is now."""
+        if self._writer_thread is None:
+            return
+        if self.meter.waiting:
+            self._loop.call_later(AGAIN, self._go_on)
+            return
+        lost = self._lost
+        self._release()
+        if lost:
+            self._app.refresh()
+
+    def _release(self) -> None:
+        held, self._held, self._lost = "".join(self._held), [], False
+        if held:
+            self.write(held)
+
+    def start_application_mode(self) -> None:
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        self._ordered = False
+
     def stop_application_mode(self) -> None:
-        if self.parting and self._writer_thread is not None:
+        self._ordered = True
+        self._release()
+        if self.parting:
             self.write(self.parting)
         super().stop_application_mode()
 
@@ -97,6 +159,18 @@ class MainScreen(Screen[None]):
             super()._on_timer_update()
 
 
+def _is_frame(data: str) -> bool:
+    """Textual's frames begin with an escape of the cursor and end with its place."""
+    return data.startswith("\x1b[") and data.endswith("H")
+
+
+def send(app: App[Any], escapes: str) -> None:
+    """Escapes that draw nothing (bell, title, clipboard), without waiting for the terminal."""
+    driver = app._driver  # noqa: SLF001 - Textual's own ways know no tmux
+    if escapes and driver is not None:
+        driver.write(escapes)
+
+
 def driver_class() -> type[Driver] | None:
     """The driver for `App`; None leaves the choice to Textual (a browser, or a driver of tests)."""
     return None if os.environ.get("TEXTUAL_DRIVER") else MeteredDriver
@@ -111,3 +185,13 @@ def keeps_up(driver: Driver | None) -> bool:
     """Whether the terminal has taken what it was sent, or is about to."""
     meter = meter_of(driver)
     return meter is None or meter.waiting < BUSY_AFTER
+
+
+def gone() -> bool:
+    """The terminal on standard input was closed: nobody will ever see or type anything here.
+
+    Textual's input thread would spin on its end for ever.
+    """
+    poll = select.poll()
+    poll.register(0, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))

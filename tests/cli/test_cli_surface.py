@@ -136,3 +136,15 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(tmp_path: Path) -> None:
     done = cockpit(cwd=tmp_path, code=code)
     assert done.returncode == 141
     assert "Traceback" not in done.stderr
+
+
+def test_validate_says_what_is_wrong_with_keys(tmp_path: Path) -> None:
+    (tmp_path / "cockpit.toml").write_text(
+        '[keys]\n"job.cancle" = "x"\n"app.redraw" = "spcae"\n"fleet.mode" = "n"\n'
+    )
+    done = cockpit("profiles", "validate", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cockpit.toml:2" in done.stdout
+    assert "did you mean job.cancel?" in done.stdout
+    assert "'spcae' is no key, did you mean space?" in done.stdout
+    assert "n is taken from launch.new" in done.stdout

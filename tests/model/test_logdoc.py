@@ -11,6 +11,7 @@ import pytest
 
 from cockpit.errors import CockpitError
 from cockpit.model import logpast, logread, logruns
+from cockpit.model.logdoc import ANSWER
 from cockpit.model.merged import PATIENCE, QUIET
 from tests.model.log_world import Stream, World, texts
 
@@ -114,6 +115,104 @@ def test_a_node_that_does_not_answer_holds_the_others_up_for_a_while_only(world:
     assert not second.complete
 
 
+def test_what_a_node_that_answers_late_wrote_before_counts_as_earlier(world: World) -> None:
+    here, late = world.streams
+    for number in range(20):
+        here.write(2.0 * number, b"here %02d\n" % number)
+        late.write(2.0 * number + 1.0, b"late %02d\n" % number)
+    here.open()
+    here.send()
+    document = world.document()
+    world.settle(document, ANSWER / 2)
+    assert document.end == 0
+    world.settle(document, ANSWER)
+    assert document.end == 20
+    late.write(100.0, b"news\n")
+    late.open()
+    late.send()
+    world.settle(document)
+    assert texts(document)[19:] == [b"here 19", b"late 19", b"news"]
+    assert not document.complete
+    here.write(101.0, b"more news\n")
+    here.send()
+    world.all_older(document)
+    assert texts(document)[:19] == [b"late %02d" % number for number in range(19)]
+    assert texts(document)[-2:] == [b"news", b"more news"]
+    assert document.end - document.first == 42
+
+
+def test_a_node_that_answers_while_earlier_lines_are_fetched_keeps_its_own_for_the_next_time(
+    world: World,
+) -> None:
+    here, late = world.streams
+    for number in range(20):
+        here.write(2.0 * number, b"here %02d\n" % number)
+        late.write(2.0 * number + 1.0, b"late %02d\n" % number)
+    here.open(tail=60)
+    here.send()
+    document = world.document()
+    world.settle(document, ANSWER + 0.5)
+    document.older()
+    late.open()
+    late.send()
+    world.settle(document)
+    here.answer()
+    world.settle(document)
+    assert document.notice == ""
+    assert not document.complete
+    world.all_older(document)
+    assert sorted(texts(document)) == sorted(world.merged())
+
+
+def test_what_is_there_is_shown_while_streams_are_still_being_opened(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything(world)
+    here, later = world.streams
+    later.write(5.0, b"earlier\n")
+    here.write(10.0, b"here\n")
+    here.send()
+    world.streams.remove(later)
+    monkeypatch.setattr(world, "refresh", lambda: later in world.streams)
+    document = world.document()
+    world.settle(document, ANSWER / 2)
+    assert document.end == 0
+    world.settle(document, ANSWER)
+    assert texts(document) == [b"here"]
+    assert document.notice == "reading"
+    assert not document.complete
+    world.streams.append(later)
+    later.send()
+    later.write(11.0, b"newer\n")
+    later.send()
+    world.settle(document)
+    assert texts(document) == [b"here", b"newer"]
+    assert not document.complete
+    world.all_older(document)
+    assert texts(document) == [b"earlier", b"here", b"newer"]
+    assert document.notice == ""
+
+
+def test_a_line_that_comes_just_before_earlier_ones_are_asked_for_is_there_once(
+    world: World,
+) -> None:
+    chatty, quiet = world.streams
+    quiet.write(1.0, b"long ago\n")
+    for number in range(100):
+        chatty.write(100.0 + number, b"step %03d\n" % number)
+    chatty.open(tail=90)
+    quiet.open()
+    chatty.send()
+    quiet.send()
+    document = world.document()
+    world.settle(document)
+    quiet.write(300.0, b"just now\n")
+    quiet.send()
+    document.older()
+    world.all_older(document)
+    assert texts(document).count(b"just now") == 1
+
+
 def test_what_a_node_that_is_away_still_has_comes_later(world: World) -> None:
     here, gone = world.streams
     for number in range(100):
@@ -155,6 +254,70 @@ def test_an_unfinished_line_comes_after_a_quiet_moment_and_grows_where_it_is(
     world.settle(document)
     assert texts(document) == [b"loading is done", b"meanwhile", b"next"]
     assert document.search(Finder(b"is done"), 0, 10) == [0]
+
+
+def test_a_line_that_is_shown_unfinished_tells_when_it_grows(world: World) -> None:
+    everything(world)
+    document = world.document()
+    world.settle(document)
+    stream, _ = world.streams
+    stream.write(1.0, b" 1%")
+    stream.send()
+    world.settle(document, 2 * QUIET)
+    assert not document.poll()
+    for text in (b"\r 2%", b"\r 3%", b"\r100%\n"):
+        grown = document.grown
+        stream.write(2.0, text)
+        stream.send()
+        assert document.poll()
+        assert document.grown == grown + 1
+        assert not document.poll()
+        assert (document.end, document.lines(0, 1)[0].data.endswith(text.rstrip())) == (1, True)
+    stream.write(3.0, b"next\n")
+    stream.send()
+    world.settle(document)
+    assert document.grown == grown + 1
+
+
+def test_a_progress_bar_says_what_it_says_now_however_long_it_runs(world: World) -> None:
+    everything(world)
+    document = world.document()
+    world.settle(document)
+    stream, _ = world.streams
+    stream.write(1.0, b"begin\n0")
+    stream.send()
+    world.settle(document, 2 * QUIET)
+    for start in range(0, 60_000, 20_000):
+        stream.write(2.0, b"".join(b"\r%d" % n for n in range(start, start + 20_000)))
+        stream.send()
+        document.poll()
+        assert document.lines(1, 2)[0].data.rpartition(b"\r")[2] == b"%d" % (start + 19_999)
+    stream.write(3.0, b"\rdone\nnext\n")
+    stream.send()
+    world.settle(document)
+    assert [line.data.rpartition(b"\r")[2] for line in document.lines(0, 3)] == [
+        b"begin", b"done", b"next",
+    ]  # fmt: skip
+
+
+def test_it_opens_until_all_that_was_there_has_its_place(world: World) -> None:
+    for number in range(2000):
+        world.streams[0].write(float(number), b"line %d\n" % number)
+    document = world.document()
+    assert document.opening
+    everything(world)
+    ends = []
+    for _ in range(20):
+        world.now += 0.1
+        document.poll()
+        if document.opening:
+            ends.append(document.end)
+    assert not document.opening
+    assert document.end == 2000
+    assert max(ends) < 2000
+    empty = world.document()
+    world.settle(empty)
+    assert not empty.opening
 
 
 def test_a_head_that_the_node_dropped_is_told_and_not_waited_for(world: World) -> None:

@@ -122,3 +122,40 @@ def test_earlier_lines_are_put_before_the_others_exactly(
             assert document.lines(found, found + 1)[0].at == line.at
         document.close()
         world.store.close()
+
+
+@settings(max_examples=40)
+@given(STREAMS, st.integers(1, 30), st.sets(st.integers(0, 3)), st.booleans())
+def test_each_line_comes_once_and_in_the_order_of_its_stream_whoever_answers_late(
+    streams: list[list[tuple[float, bytes]]], tail: int, late: set[int], meanwhile: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        written(world, streams, apart=0.125)
+        for stream in world.streams:
+            if stream.source.rank not in late:
+                stream.open(tail)
+                stream.send()
+        document = world.document()
+        world.settle(document, 3.0)
+        shown = texts(document)
+        if meanwhile:
+            document.older()
+        for stream in world.streams:
+            if stream.source.rank in late:
+                stream.open(tail)
+                stream.send()
+                world.settle(document, 0.4)
+        world.settle(document, 6.0)
+        for stream in world.streams:
+            stream.write(200.0, b"\nnews\n")
+            stream.send()
+        world.settle(document, 3.0)
+        world.all_older(document)
+        assert grown(shown, [line.data for line in document.lines(0, document.end)])
+        lines = document.lines(document.first, document.end)
+        for stream in world.streams:
+            mine = [line.data for line in lines if line.origin == stream.tap.origin]
+            assert mine == [line[-1] for line in stream.lines()]
+        document.close()
+        world.store.close()

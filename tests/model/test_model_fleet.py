@@ -192,6 +192,23 @@ def test_nodes_keep_their_order_and_their_figures_when_the_link_goes() -> None:
     assert (second.name, second.host, second.sampled_at) == ("gpu02", None, None)
 
 
+def test_of_the_samples_between_two_snapshots_only_the_newest_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded = []
+    decode = samples.decode
+    monkeypatch.setattr(samples, "decode", lambda found: decoded.append(found) or decode(found))
+    model = fleet()
+    for number in range(5):
+        model.sample("gpu01", "lab", SAMPLE, float(number))
+    assert model.snapshot().nodes[0].sampled_at == 4.0
+    assert model.snapshot() is model.snapshot()
+    assert len(decoded) == 1
+    model.sample("gpu01", "lab", SAMPLE, 5.0)
+    model.remove_node("gpu01", "lab")
+    assert model.snapshot().nodes == ()
+
+
 def test_nodes_of_the_same_name_in_two_clusters_are_two_nodes() -> None:
     model = fleet()
     model.node("gpu01", "prod", Link())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from cockpit.cli.statustext import status_text
 from cockpit.model.documents import status_document
 from cockpit.model.jobs import JobModel
 from cockpit.model.journals import GapError
-from cockpit.model.types import JobState, Link, LinkState, NodeState, RankState
+from cockpit.model.types import JobState, Link, LinkState, Metric, NodeState, RankState
 from tests.model.scenarios import (
     JOB,
     ONLINE,
@@ -478,3 +479,25 @@ def test_hostile_names_are_clean_in_the_snapshot() -> None:
     job = JobModel(record(name="a\x1b[2Jb", command=("x\x07y",)))
     seen = job.snapshot(NOW)
     assert (seen.name, seen.command) == ("ab", ("xy",))
+
+
+def test_an_ended_job_keeps_the_figures_that_it_was_seen_with_until_its_beats_are_read() -> None:
+    folded = model("cancelled_with_sweep")
+    for (attempt, node_rank, journal), data in journals("cancelled_with_sweep").items():
+        folded.feed(attempt, node_rank, journal, 0, data)
+    ended = folded.snapshot(NOW)
+    nodes = tuple(
+        msgspec.structs.replace(
+            node,
+            ranks=tuple(msgspec.structs.replace(rank, step=40 + rank.rank) for rank in node.ranks),
+        )
+        for node in ended.nodes
+    )
+    loss = Metric(name="loss", rank=0, value=1.5, low=1.5, high=1.5)
+    folded.known_end(msgspec.structs.replace(ended, nodes=nodes, metrics=(loss,)))
+    known = folded.snapshot(NOW)
+    assert ended.steps is None
+    assert known.steps is not None
+    assert known.steps[0] == 40
+    assert known.metrics == (loss,)
+    assert (known.state, known.history) == (ended.state, ended.history)

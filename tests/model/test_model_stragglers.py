@@ -142,5 +142,7 @@ def test_the_fleet_marks_slow_gpus_and_stays_the_same_object_while_nothing_chang
     (job,) = fleet.snapshot().jobs
     assert [rank.straggler for rank in ranks_of(job)] == [False, False, False, True]
     assert fleet.snapshot().jobs[0] is job
+    fleet.sample("gpu02", "lab", {"gpus": []}, 5.9)
+    assert fleet.snapshot().jobs[0] is job, "GPUs are not compared again within a second"
     fleet.sample("gpu02", "lab", {"gpus": []}, 6.0)
     assert fleet.snapshot().jobs[0].flags == ()

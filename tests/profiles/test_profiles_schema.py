@@ -275,12 +275,14 @@ def test_every_field_of_the_types_has_a_docstring() -> None:
 
 
 def test_the_public_names_are_the_sorted_list() -> None:
-    public = [
-        name
-        for name, value in vars(profiles).items()
-        if not name.startswith("_") and not isinstance(value, python_types.ModuleType)
-    ]
-    assert sorted(public) == profiles.__all__
+    assert profiles.__all__ == sorted(profiles._MODULES)
+
+
+@pytest.mark.parametrize("name", profiles.__all__)
+def test_every_public_name_can_be_had_and_is_no_module(name: str) -> None:
+    found = getattr(profiles, name)
+    assert not isinstance(found, python_types.ModuleType)
+    assert found.__module__ == profiles._MODULES[name]
 
 
 def test_loading_profiles_does_not_import_the_editor() -> None:

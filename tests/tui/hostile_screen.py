@@ -7,9 +7,19 @@ import os
 import sys
 
 import msgspec
-from tui_world import AWAY, BOOM, FakeLine, FakeSource, failed_job, healthy, node, origin
+from tui_world import (
+    AWAY,
+    BOOM,
+    FakeLine,
+    FakeShells,
+    FakeSource,
+    failed_job,
+    healthy,
+    node,
+    origin,
+)
 
-from cockpit.errors import CockpitError
+from cockpit.errors import CockpitError, LinkError
 from cockpit.tui import run_async
 
 EVIL = (
@@ -30,6 +40,8 @@ async def main() -> int:
     fleet = replace(healthy(), nodes=(away, node("gpu01")), jobs=(job, *healthy().jobs))
     source = FakeSource(fleet)
     source.absent = ""
+    if failure := os.environ.get("SHELL_FAILS"):
+        source.shells = FakeShells({"link": LinkError, "defect": RuntimeError}[failure](EVIL))
     for each in fleet.jobs:
         source.write(each.id, *LINES)
     try:

@@ -111,6 +111,11 @@ class FakePad:
             raise self.failure
         return "llama-1a2b"
 
+    async def renew(self, preview: Preview, say: Say) -> Preview:
+        say("packing…")
+        self.failure = None
+        return preview._replace(digest="9e32d1" * 10)
+
     async def save(self, draft: Draft, name: str) -> Path:
         if "/" in name:
             raise NodeError("name", f"{name!r} cannot be a name")

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from tui_world import AWAY, MONO, WALL, gpus, healthy, job, job_node, node, troubled
 
-from cockpit.model.types import Fleet, Gpu, GpuProcess, JobState, Link, LinkState, Node, Stall
+from cockpit.model.types import (
+    Cause,
+    Fleet,
+    Generation,
+    Gpu,
+    GpuProcess,
+    JobState,
+    Link,
+    LinkState,
+    Node,
+    NodeState,
+    Stall,
+)
 from cockpit.tui.fleet.alerts import IDLE, PATIENCE, Alert, Watch, alerts
 from cockpit.tui.frame import Frame
 
@@ -90,6 +103,71 @@ def test_stragglers_are_told_by_rank_and_node() -> None:
     (found,) = _alerts(jobs=(replace(job(nodes=(slow,)), flags=("straggler",)),))
     assert found.text == "gpu01 rank 1 of llama slower than the others"
     assert found.node == "lab/gpu01"
+
+
+def test_a_lost_node_of_a_running_job_comes_before_everything_else() -> None:
+    lost = (
+        job_node(0),
+        replace(job_node(1), state=NodeState.LOST),
+        replace(job_node(2), state=NodeState.LOST),
+    )
+    found = _alerts(node("gpu09", link=AWAY), jobs=(job(nodes=lost),))
+    assert _texts(found)[0] == "✝ llama lost gpu02 and 1 other node"
+    assert (found[0].severity, found[0].node, found[0].job) == ("bad", "lab/gpu02", "llama-1a2b")
+    assert len(found) == 2
+    assert _alerts(jobs=(replace(job(nodes=lost), state=JobState.FAILED),)) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("degraded", "▽ llama degraded: runs on 1 of 2 nodes"),
+        ("unknown_nodes", "? llama is out of sight on gpu02"),
+        ("waiting", "◌ llama waits for a new attempt: no rank runs"),
+    ],
+)
+def test_whatever_a_job_is_flagged_with_is_told(flag: str, text: str) -> None:
+    smaller = tuple(replace(each, nodes=1) for each in job().history)
+    flagged = replace(
+        job(nodes=(job_node(0), job_node(1, link=AWAY)), history=smaller), flags=(flag,)
+    )
+    (found,) = _alerts(jobs=(flagged,))
+    assert (_texts([found]), found.severity) == ([text], "warn")
+
+
+def _crashed(*ago: float, reason: str = "failed") -> tuple[Generation, ...]:
+    cause = Cause(kind="exit", node="gpu01", rank=1, exit_code=7)
+    return tuple(
+        Generation(
+            attempt=0, generation=n, started_at=WALL - each - 20, ended_at=WALL - each,
+            cause=cause, reason=reason,
+        )
+        for n, each in enumerate(ago)
+    )  # fmt: skip
+
+
+def test_a_job_that_crashes_again_and_again_is_told_with_its_newest_cause() -> None:
+    runs = Generation(attempt=0, generation=9, started_at=WALL - 5)
+    looping = job(history=(*_crashed(5000, 130, 70, 10), runs))
+    assert _texts(_alerts(jobs=(looping,))) == [
+        "✖ llama crashes again and again: 3 times in 2m10s, now rank 1 on gpu01: exit 7"
+    ]
+    assert _alerts(jobs=(job(history=(*_crashed(5000, 130), runs)),)) == []
+    assert _alerts(jobs=(job(history=(*_crashed(90, 50, reason="operator"), runs)),)) == []
+
+
+def test_a_job_without_a_generation_waits_for_one() -> None:
+    (found,) = _alerts(jobs=(job(history=_crashed(45)),))
+    assert found.text == "llama waits for a new attempt for 45s: no rank runs"
+    assert _alerts(jobs=(job(history=_crashed(5)),)) == []
+
+
+def test_alerts_are_of_the_chosen_clusters_and_name_theirs_where_there_are_several() -> None:
+    nodes = (node("a", age=9.0), replace(node("a", age=9.0), cluster="prod"))
+    frame = Frame(Fleet(revision=1, nodes=nodes), MONO, WALL)
+    assert [each.text.split()[0] for each in alerts(frame)] == ["lab/a", "prod/a"]
+    (found,) = alerts(frame, frozenset(("prod",)))
+    assert (found.text.split()[0], found.cluster) == ("a", "prod")
 
 
 def _with_idle(level: float) -> Node:

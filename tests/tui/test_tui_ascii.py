@@ -11,6 +11,7 @@ from tui_world import chatter, healthy, node, troubled
 
 from cockpit.tui.draw import words
 from cockpit.tui.draw.ascii_only import suits, to_ascii
+from cockpit.tui.fleet.condition import Condition
 from cockpit.tui.house.events import GLYPHS
 from cockpit.tui.widgets.bars import LEVELS
 
@@ -31,6 +32,7 @@ def test_what_stands_for_a_text_is_ascii_and_as_wide(text: str) -> None:
         [glyph for glyph, _ in words.RANK.values()],
         [glyph for glyph, _ in words.STAGE.values()],
         [glyph for glyph, _ in words.LINK.values()],
+        [each.glyph for each in Condition],
         list(LEVELS),
         list(GLYPHS.values()),
     ],

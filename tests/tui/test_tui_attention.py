@@ -167,6 +167,32 @@ async def test_a_program_that_fails_is_said_once(
     assert complaint in ears.said[0]
 
 
+async def test_an_argument_that_no_program_can_have_is_said_and_the_next_one_runs(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    ears = Ears(Notify(on=ON, command=("sh", "-c", 'echo "$1" >> "$0"', str(out), "{text}")))
+    nul = FAILURE._replace(text="a\0b")
+    ears.attention.tell([nul, FAILURE._replace(text="second")], FRAME)
+    await _until(lambda: read(out) == "second\n")
+    assert len(ears.said) == 1
+    assert "cannot be started" in ears.said[0]
+
+
+async def test_a_program_that_takes_too_long_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "TIME_LIMIT", 0.5)
+    out = tmp_path / "out"
+    ears = Ears(Notify(on=ON, command=("sh", "-c", f"sleep 600 & echo $! > {out}; wait")))
+    ears.attention.tell([FAILURE], FRAME)
+    task = ears.attention._program._task  # type: ignore[union-attr]
+    assert task is not None
+    await asyncio.wait_for(task, 30.0)
+    child = Path("/proc", read(out).strip(), "stat")
+    await _until(lambda: not child.exists() or read(child).rpartition(")")[2].split()[0] == "Z")
+
+
 async def test_a_program_that_is_too_slow_does_not_collect_work_for_ever() -> None:
     ears = Ears(Notify(on=ON, command=("sleep", "600")))
     ears.attention.tell([FAILURE] * (attention.WAITING + 5), FRAME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,7 @@ async def test_commands_are_remembered_over_sessions(opened: Opener, tmp_path: P
         await screen.press("down")
         assert _line(screen).value == ""
         screen.app.gather_memory()
+    memory.freeze()
     await asyncio.to_thread(memory.save)
     again = Memory(tmp_path / "state" / "screen.json")
     await asyncio.to_thread(again.load)
@@ -131,6 +133,7 @@ async def test_the_view_that_was_left_is_shown_again(opened: Opener, tmp_path: P
     memory = Memory(path)
     async with opened(healthy(), memory=memory) as screen:
         await screen.press("2", "ctrl+t", "q")
+    memory.freeze()
     await asyncio.to_thread(memory.save)
     left = json.loads(await asyncio.to_thread(path.read_text))
     assert (left["view"], left["theme"]) == ("jobs", screen.app.theme)
@@ -152,8 +155,45 @@ async def test_a_state_file_that_makes_no_sense_costs_the_memory_only(
     async with opened(healthy(), memory=memory) as screen:
         await _type(screen, "jobs")
         assert screen.app.view is View.JOBS
+    memory.freeze()
     await asyncio.to_thread(memory.save)
     assert json.loads(await asyncio.to_thread(path.read_text))["commands"] == ["jobs"]
+
+
+def test_what_is_saved_is_what_was_frozen_and_an_older_save_never_lands_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "screen.json"
+    memory = Memory(path)
+    begun, go_on = threading.Event(), threading.Event()
+    written: list[bytes] = []
+
+    def slow(target: Path, data: bytes) -> None:
+        written.append(data)
+        if len(written) == 1:
+            begun.set()
+            assert go_on.wait(10.0)
+        target.write_bytes(data)
+
+    monkeypatch.setattr("cockpit.tui.state.write_atomic", slow)
+    memory.add_command("first")
+    assert memory.freeze()
+    early = threading.Thread(target=memory.save)
+    early.start()
+    assert begun.wait(10.0)
+    memory.add_command("second")
+    assert memory.freeze()
+    late = threading.Thread(target=memory.save)
+    late.start()
+    memory.add_command("third, which nobody froze")
+    go_on.set()
+    early.join()
+    late.join()
+    assert json.loads(path.read_text())["commands"] == ["first", "second"]
+    memory.freeze()
+    memory.save()
+    assert not memory.freeze()
+    assert len(written) == 3
 
 
 def test_a_state_file_that_cannot_be_written_raises_nothing(tmp_path: Path) -> None:

@@ -36,6 +36,16 @@ def _fleet(*nodes: Node) -> Fleet:
     return Fleet(revision=1, nodes=nodes)
 
 
+async def _pass(screen: Screen, points: int) -> None:
+    """Let time pass, ten seconds a point, with samples that are always new."""
+    first = screen.frozen.passed
+    for step in range(points + 1):
+        screen.frozen.passed = first + step * 10.0
+        at = screen.frozen.clock.mono()
+        screen.source.change(nodes=tuple(replace(n, sampled_at=at) for n in healthy().nodes))
+        await screen.pulse()
+
+
 def _order(screen: Screen) -> list[str]:
     return [key.partition("/")[2] for key in _view(screen).mark_order]
 
@@ -382,14 +392,73 @@ async def test_the_lines_say_what_is_wrong_and_what_happened(
         assert "gpu02 of lab" in lines[-3]
 
 
+async def test_alerts_take_lines_that_would_be_blank(opened: Opener) -> None:
+    def broken(count: int, names: str) -> Fleet:
+        away = replace(
+            AWAY, why="a reason that takes most of a line of this terminal, and more" * 2
+        )
+        return _fleet(*(node(f"{names}{n:03d}", link=away, age=None) for n in range(count)))
+
+    def told(screen: Screen) -> list[str]:
+        rows = screen.text.splitlines()
+        return [row for row in rows if row.startswith(" ✖ ") and "a reason" in row]
+
+    async with opened(broken(5, "n")) as screen:
+        await screen.pilot.pause()
+        assert [row[3:7] for row in told(screen)] == ["n000", "n001", "n002"]
+        assert "+2 more" in told(screen)[-1]
+        screen.source.change(nodes=healthy().nodes)
+        await screen.pulse()
+        await screen.pilot.pause()
+        assert told(screen) == []
+        assert "nothing is wrong" in screen.text
+    async with opened(broken(140, "n"), size=(60, 15)) as screen:
+        await screen.pilot.pause()
+        assert len(_view(screen)._alerts.text_lines) == 1
+        assert "+139 more" in screen.text
+
+
+async def test_nodes_of_several_clusters_are_told_apart(opened: Opener) -> None:
+    twins = [
+        replace(node(f"node{n}", link=AWAY if n == 2 else node("x").link), cluster=cluster)
+        for cluster in ("lab1", "lab2")
+        for n in (1, 2)
+    ]
+    names = [f"{each.cluster}/{each.name}" for each in twins]
+    async with opened(_fleet(*twins)) as screen:
+        assert all(f"{name} " in screen.text for name in names)
+        assert "✖ lab2/node2 ssh" in screen.text
+        await screen.press("v")
+        assert all(name in screen.text for name in names)
+        await screen.press("colon", *"fleet @lab1", "enter")
+        assert "lab1/node1" not in screen.text
+        assert "✖ node2 ssh" in screen.text
+
+
 async def test_the_mean_of_ten_minutes_grows_with_time(opened: Opener) -> None:
     async with opened(healthy()) as screen:
-        for step in range(4):
-            screen.frozen.passed = step * 15.0
-            fresh = [replace(each, sampled_at=5_000.0 + step * 15) for each in healthy().nodes]
-            screen.source.change(nodes=tuple(fresh))
-            await screen.pulse()
+        await _pass(screen, 3)
         assert "▄▄▄▄ 10 min" in screen.text.splitlines()[1]
+
+
+async def test_the_ten_minutes_are_seen_whatever_view_is_on_the_screen(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        await screen.press("2")
+        await _pass(screen, 4)
+        await screen.press("1")
+        assert "▄▄▄▄▄ 10 min" in screen.text.splitlines()[1]
+
+
+async def test_bars_of_ten_minutes_are_fewer_where_there_is_less_room(opened: Opener) -> None:
+    async with opened(healthy(), size=(200, 36)) as screen:
+        await _pass(screen, 59)
+        assert "▄" * 60 + " 10 min" in screen.text.splitlines()[1]
+        await screen.pilot.resize_terminal(120, 36)
+        await screen.pulse()
+        title = screen.text.splitlines()[1]
+        assert " ▄▄▄▄" in title
+        assert title.rstrip().endswith("▄ 10 min")
+        assert title.count("▄") < 60
 
 
 async def test_a_small_terminal_still_says_what_hides_nodes(opened: Opener) -> None:

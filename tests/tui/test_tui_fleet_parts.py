@@ -11,10 +11,18 @@ from tui_world import AWAY, MONO, WALL, gpus, job, job_node, node, ranks
 
 from cockpit.errors import UsageError
 from cockpit.model.types import Fleet, Gpu, Job, Link, LinkState, Node
-from cockpit.tui.draw.spans import plain, width_of
+from cockpit.tui.draw.spans import Line, Span, plain, width_of
 from cockpit.tui.fleet import lines as fleetlines
 from cockpit.tui.fleet.alerts import Alert
-from cockpit.tui.fleet.cell import AROUND, CellPainter, paint, room, short_age, short_name
+from cockpit.tui.fleet.cell import (
+    AROUND,
+    CellPainter,
+    paint,
+    room,
+    short_age,
+    short_name,
+    short_place,
+)
 from cockpit.tui.fleet.condition import Condition, NodeItem, Roster, condition_of
 from cockpit.tui.fleet.gauges import FIGURE, Gauge, figure, short_rate, values, watts
 from cockpit.tui.fleet.heatwall import SPARE, layout
@@ -143,8 +151,46 @@ def test_lost_gpus_missing_gpus_and_unknown_figures_look_different() -> None:
     lost = tuple(replace(gpu, state="lost") if gpu.index == 2 else gpu for gpu in gpus(4, 94))
     assert "▇▇✖▆" in _cell(item(replace(node("a"), gpus=lost)))
     assert "no gpu" in _cell(items(replace(node("a"), gpus=()), node("b"))[0])
-    assert "no figur" in _cell(items(replace(node("a"), gpus=(), gpu_error="x"), node("b"))[0])
+    assert " --   " in _cell(items(replace(node("a"), gpus=(), gpu_error="x"), node("b"))[0])
     assert "··" in _cell(item(replace(node("a"), gpus=(Gpu(index=0), Gpu(index=1)))))
+
+
+def test_words_in_a_cell_are_whole_or_not_there() -> None:
+    for count, no_figures, no_gpus in (
+        (4, "--", "none"),
+        (8, "--", "no gpu"),
+        (16, "no figures", "no gpu"),
+    ):
+        others = node("b", count=count)
+        blind = items(replace(node("a"), gpus=(), gpu_error="x"), others)[0]
+        bare = items(replace(node("a"), gpus=()), others)[0]
+        width = AROUND + count + 4
+        assert _cell(blind, width)[6 : 6 + count].rstrip() == no_figures
+        assert _cell(bare, width)[6 : 6 + count].rstrip() == no_gpus
+
+
+def test_a_place_loses_its_middle_and_keeps_what_tells_it_apart() -> None:
+    assert short_place("lab2", "node2", 12) == "lab2/node2  "
+    assert short_place("lab2", "node2", 10) == "lab2/node2"
+    assert short_place("lab2", "node2", 9) == "l…2/node2"
+    assert short_place("lab2", "node2", 7) == "l…2/…e2"
+    assert short_place("cluster-one", "gpu-node-0017", 20) == "cl…one/gpu-node-0017"
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.integers(1, 40))
+def test_a_place_has_exactly_its_width(cluster: str, name: str, width: int) -> None:
+    cluster, name = ("".join(c for c in t if c.isprintable()) for t in (cluster, name))
+    assert cell_len(short_place(cluster, name, width)) == width
+
+
+def test_cells_of_several_clusters_have_names_that_differ_however_narrow() -> None:
+    twins = [
+        replace(node(f"node{n}"), cluster=cluster) for cluster in ("lab1", "lab2") for n in (1, 2)
+    ]
+    made = items(*twins)
+    least, _ = room(made)
+    assert len({_cell(each, least).split()[0] for each in made}) == len(made)
+    assert [each.called for each in items(*twins[:2])] == ["node1", "node2"]
 
 
 def test_made_up_figures_are_marked_in_their_cell() -> None:
@@ -358,27 +404,44 @@ def test_a_cluster_that_is_not_there_is_told_with_the_nearest() -> None:
 # ------------------------------------------------------------------------ lines
 
 
-def test_the_history_of_ten_minutes_has_gaps_where_nothing_was_known() -> None:
-    history = fleetlines.History()
-    assert history.bars(0) == ""
-    for second in range(30):
-        history.add(float(second), 0.99)
-    history.add(60.0, 0.0)
-    history.add(75.0, None)
-    assert history.bars(75.0) == "▇▇··▁·"
-    assert len(history.bars(10_000.0)) == history.LENGTH
+def test_the_trend_of_ten_minutes_has_gaps_where_nothing_was_known() -> None:
+    assert fleetlines.trend([]) == []
+    assert plain(fleetlines.trend([0.99, None, 0.0])) == "▇·▁ 10 min"
+
+
+def test_the_trend_takes_the_room_that_a_line_leaves_or_none() -> None:
+    taken = Line((Span("x" * 40),))
+    assert fleetlines.trend_room(60, taken) == 60 - 40 - len(" 10 min") - 2
+    assert fleetlines.trend_room(50, taken) == 0
+    assert fleetlines.trend_room(20, taken) == 0
 
 
 def test_the_alert_line_shows_what_there_is_room_for_and_counts_the_rest() -> None:
     wrong = [Alert("bad", "✖", f"gpu{n:02d} gone") for n in range(9)]
-    line = plain(fleetlines.alert_line(wrong, 60).spans)
+    (line,) = _wrong(wrong, 60)
     assert line == " ✖ gpu00 gone · ✖ gpu01 gone · ✖ gpu02 gone · +6 more"
-    assert "+" not in plain(fleetlines.alert_line(wrong[:3], 60).spans)
+    assert "+" not in _wrong(wrong[:3], 60)[0]
     for width in range(20, 200):
-        assert width_of(fleetlines.alert_line(wrong, width).spans) <= width
+        for row in fleetlines.alert_lines(wrong, width, 3):
+            assert width_of(row.spans) <= width
     long = [Alert("bad", "✖", "x" * 300), *wrong]
-    assert plain(fleetlines.alert_line(long, 60).spans).endswith("x… · +9 more")
-    assert "nothing is wrong" in plain(fleetlines.alert_line([], 60).spans)
+    assert _wrong(long, 60)[0].endswith("x… · +9 more")
+    assert "nothing is wrong" in _wrong([], 60)[0]
+
+
+def test_alerts_go_on_in_the_next_line_where_there_is_one() -> None:
+    wrong = [Alert("bad", "✖", f"gpu{n:02d} gone") for n in range(9)]
+    assert _wrong(wrong, 40, 3) == [
+        " ✖ gpu00 gone · ✖ gpu01 gone",
+        " ✖ gpu02 gone · ✖ gpu03 gone",
+        " ✖ gpu04 gone · ✖ gpu05 gone · +3 more",
+    ]
+    long = [Alert("bad", "✖", "x" * 300), Alert("warn", "▲", "slow")]
+    assert [len(each) for each in _wrong(long, 60, 3)] == [60, 7]
+
+
+def _wrong(alerts: list[Alert], width: int, height: int = 1) -> list[str]:
+    return [plain(row.spans) for row in fleetlines.alert_lines(alerts, width, height)]
 
 
 def test_the_event_line_is_newest_first_and_of_the_chosen_clusters() -> None:

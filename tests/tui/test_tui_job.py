@@ -29,13 +29,16 @@ from cockpit.model.types import (
     GpuProcess,
     Job,
     JobState,
+    Metric,
     NodeState,
     RankState,
     Stage,
+    Stall,
 )
 from cockpit.tui.actions import View
 from cockpit.tui.draw.spans import plain, width_of
-from cockpit.tui.jobs import attempts, ranktable
+from cockpit.tui.draw.words import cause_line, verdict
+from cockpit.tui.jobs import attempts, jobhead, ranktable
 from cockpit.tui.jobs.job import JobView
 from cockpit.tui.jobs.ranktable import RankItem, RankRows
 
@@ -477,3 +480,170 @@ async def test_an_ended_job_without_kept_stacks_has_none(opened: Opener) -> None
     async with opened(Fleet(revision=1, jobs=(failed_job(),))) as screen:
         await screen.press("3", "b")
         assert "dpo does not run" in screen.said[-1]
+
+
+# ------------------------------------------------------- the head: cause, verdict, first lines
+
+
+def _staged(stage: Stage, *, started: float = -290, **changes: object) -> Job:
+    base = recovered_job()
+    step = 7 if stage is Stage.TRAINING else None
+    nodes = tuple(
+        replace(each, ranks=tuple(replace(r, stage=stage, step=step) for r in each.ranks))
+        for each in base.nodes
+    )
+    newest = replace(base.history[-1], started_at=WALL + started)
+    return replace(base, nodes=nodes, history=(*base.history[:-1], newest), **changes)
+
+
+@pytest.mark.parametrize(
+    ("each", "words"),
+    [
+        (_staged(Stage.TRAINING), "recovered: generation 1"),
+        (_staged(Stage.STARTING), "restarted: generation 1 of attempt 0 is starting"),
+        (_staged(Stage.NONE, started=-11), "recovered: generation 1"),
+        (_staged(Stage.NONE, started=-9), "restarted: generation 1 of attempt 0 is starting"),
+        (_staged(Stage.TRAINING, flags=("cancelling",), cancelled_by="ada"),
+         "the job is being cancelled by ada"),
+        (_staged(Stage.TRAINING, flags=("unknown_nodes",)), "some of its nodes are out of reach"),
+        (_staged(Stage.TRAINING, flags=("degraded",)), "but not with all of its nodes"),
+    ],
+)  # fmt: skip
+def test_a_job_has_recovered_only_when_its_new_ranks_are_at_work(each: Job, words: str) -> None:
+    sentence, tone = verdict(each, WALL)
+    assert words in sentence
+    assert (tone == "ok") is sentence.startswith("recovered")
+
+
+def test_a_lost_node_is_no_recovery() -> None:
+    base = _staged(Stage.TRAINING)
+    lost = replace(base.nodes[1], state=NodeState.LOST)
+    assert verdict(replace(base, nodes=(base.nodes[0], lost)), WALL)[1] == "warn"
+
+
+def test_the_hint_belongs_to_the_cause() -> None:
+    hinted = replace(failed_job(), cause=replace(BOOM, hint="lower the batch size"))
+    first, hint, last = (plain(row.spans) for row in jobhead.cause(hinted, WALL))
+    assert "boom" in first
+    assert hint.strip() == "hint: lower the batch size"
+    assert "hint" not in last
+    assert len(jobhead.cause(hinted, WALL, tall=False)) == 2
+
+
+def _cancelled(*past: Generation, stalls: tuple[Stall, ...] = ()) -> Job:
+    wish = Cause(kind="cancelled", message="cancelled by ada", at=WALL)
+    last = generation(0, len(past), -50, 0, cause=wish, reason="cancelled")
+    return replace(
+        job(state=JobState.CANCELLED, cause=wish, history=(*past, last)),
+        cancelled_by="ada", stalls=stalls,
+    )  # fmt: skip
+
+
+def _head(each: Job) -> str:
+    return "\n".join(plain(row.spans) for row in jobhead.cause(each, WALL))
+
+
+def test_a_cancel_is_no_cause_and_is_told_once() -> None:
+    assert _head(_cancelled()) == " ■ the job was cancelled by ada"
+    head = _head(_cancelled(generation(0, 0, -100, -60, cause=XID, reason="failed")))
+    assert "✖ first" in head
+    assert "Xid 79" in head
+    assert head.count("cancelled") == 1
+    assert attempts.ended_by(_cancelled().history[-1]) == ("■ cancelled by ada", "warn")
+
+
+def test_the_stall_that_somebody_ended_is_what_came_first() -> None:
+    stall = Stall(
+        attempt=0, generation=0, node="gpu02", ranks=(3,), at=WALL - 5, action="warn",
+        message="no beat for 31 s",
+    )  # fmt: skip
+    head = _head(_cancelled(stalls=(stall,)))
+    assert "rank 3 on gpu02: stalled: no beat for 31 s" in head
+    over = replace(stall, recovered_at=WALL - 2)
+    assert "stalled" not in _head(_cancelled(stalls=(over,)))
+    wish = _cancelled(stalls=(stall,)).history[0]
+    again = replace(
+        job(history=(wish, generation(1, 0, 1, None))),
+        cause=wish.cause, attempt=1, restarts=1, stalls=(stall,),
+    )  # fmt: skip
+    assert "stalled: no beat for 31 s" in _head(again)
+    assert "cancelled" not in _head(again)
+
+
+def test_all_ranks_alike_name_the_first_and_nothing_is_said_twice() -> None:
+    everyone = Cause(kind="exit", node="gpu02", rank=3, exit_code=1, message="boom", alike=3,
+                     everyone=True)  # fmt: skip
+    assert cause_line(everyone) == "all 4 ranks, first rank 3 on gpu02: exit 1: boom"
+    killed = Cause(kind="signal", node="n1", rank=0, signal=9, label="killed from outside",
+                   message="killed by SIGKILL")  # fmt: skip
+    assert cause_line(killed) == "rank 0 on n1: SIGKILL: killed from outside"
+    proof = replace(killed, message="killed by SIGKILL (by pid 7)")
+    assert cause_line(proof).endswith("killed from outside: (by pid 7)")
+    assert cause_line(Cause(kind="exit", exit_code=7, message="exited with code 7")) == "exit 7"
+
+
+def test_flags_stand_right_behind_the_state_and_a_metric_without_step_has_its_blank() -> None:
+    flagged = replace(recovered_job(), flags=("unknown_nodes", "cancelling"))
+    first = plain(jobhead.header(flagged, WALL)[0].spans)
+    assert "● running · unknown_nodes · cancelling · " in first
+    mute = tuple(
+        replace(each, ranks=tuple(replace(r, step=None) for r in each.ranks))
+        for each in job().nodes
+    )
+    loss = Metric(name="loss", rank=0, value=1.0, low=1.0, high=1.0)
+    progress = jobhead.progress(replace(job(nodes=mute), metrics=(loss,)))
+    assert progress is not None
+    assert plain(progress.spans).startswith(" loss ")
+    stepping = jobhead.progress(job())
+    assert stepping is not None
+    assert plain(stepping.spans).startswith(" step ")
+
+
+def test_the_first_of_two_failed_ranks_is_counted_too() -> None:
+    base = failed_job()
+    both = tuple(replace(r, state=RankState.FAILED) for r in base.nodes[1].ranks)
+    each = replace(base, nodes=(base.nodes[0], replace(base.nodes[1], ranks=both)))
+    items = ranktable.items(each)
+    at = next(i for i in items if i.node is each.nodes[1] and i.rank is None)
+    assert "2 ranks failed" in _cells(each, at, _rows(None))[""]
+
+
+# --------------------------------------------------------- nodes that tell nothing any more
+
+
+def _silent_cells(link: object, age: float) -> tuple[dict[str, str], dict[str, str]]:
+    base = with_rank(job(), 2, stage=Stage.TRAINING, step_time=0.5, beat_age=0.4)
+    each = replace(base, nodes=(base.nodes[0], replace(base.nodes[1], link=link)))
+    rows = _rows(node("gpu02", age=age))
+    rows.wall = WALL
+    rows.last = {("gpu02", 2): "step 9 loss 1"}
+    items = [item for item in ranktable.items(each) if item.node is each.nodes[1]]
+    rank = next(item for item in items if item.rank is not None and item.rank.rank == 2)
+    return _cells(each, items[0], rows), _cells(each, rank, rows)
+
+
+def test_a_node_without_fresh_figures_and_its_ranks_are_not_drawn_alive() -> None:
+    top, rank = _silent_cells(job_node(0).link, 9.0)
+    assert top["DOING"] == "? running"
+    assert "no sample for 9s" in top[""]
+    assert rank["DOING"] == "? training"
+    assert not rank["RATE"]
+    assert "step 9" not in rank[""]
+    away, _ = _silent_cells(AWAY, 0.5)
+    assert away["DOING"] == "? running"
+    assert "41s" in away[""]
+
+
+def test_a_node_with_fresh_figures_is_drawn_alive() -> None:
+    top, rank = _silent_cells(job_node(0).link, 0.5)
+    assert top["DOING"] == "● running"
+    assert rank["DOING"] == "● training"
+    assert rank["RATE"]
+    assert "step 9" in rank[""]
+
+
+async def test_nodes_that_fell_silent_are_counted_above_the_rows(opened: Opener) -> None:
+    fleet = Fleet(revision=1, nodes=(node("gpu01"), node("gpu02", age=9.0)), jobs=(job(),))
+    async with opened(fleet) as screen:
+        await screen.press("3")
+        assert "? 1 of 2 nodes silent" in screen.text

@@ -167,7 +167,7 @@ def test_a_trend_is_the_mean_of_the_nodes_of_the_job_and_old_figures_are_a_gap()
     assert kept.observe(_frame(110.0, 40, age=60.0))
     assert kept.observe(_frame(140.0, 60))
     assert kept.of("llama-1a2b", 10) == [0.8, None, None, None, 0.6]
-    assert kept.of(trends.FLEET, 10)[0] == 0.4
+    assert kept.fleet((), 10) == [0.4, None, None, None, 0.3]
     assert kept.of("dpo-77aa", 10) == []
 
 
@@ -178,6 +178,20 @@ def test_a_trend_is_bounded_and_fits_its_cells() -> None:
     assert len(kept.of("llama-1a2b", 1000)) == trends.POINTS
     assert kept.of("llama-1a2b", 12) == [0.5] * 12
     assert kept.of("llama-1a2b", 0) == ()
+
+
+def test_the_trend_of_the_fleet_is_that_of_the_chosen_clusters() -> None:
+    kept = trends.Trends()
+    both = (
+        replace(node("a", level=90, count=1), sampled_at=100.0),
+        replace(node("b", level=50, count=1), sampled_at=100.0),
+        replace(node("c", level=10, count=1), sampled_at=100.0, cluster="prod"),
+    )
+    kept.observe(Frame(Fleet(revision=1, nodes=both), 100.0, WALL))
+    assert kept.fleet((), 10) == [0.5]
+    assert kept.fleet({"lab"}, 10) == [0.7]
+    assert kept.fleet({"prod"}, 10) == [0.1]
+    assert kept.fleet({"gone"}, 10) == [None]
 
 
 def test_the_trend_of_a_job_that_is_gone_is_forgotten() -> None:
@@ -422,3 +436,14 @@ async def test_d_opens_the_description_and_esc_closes_it(
         assert "gpu02" in screen.text
         await screen.press("escape")
         assert screen.app.screen is screen.app.screen_stack[0]
+
+
+async def test_what_the_list_has_no_room_for_stands_below_it(opened: Opener) -> None:
+    async with opened(healthy(), size=(120, 30)) as screen:
+        await screen.press("2")
+        assert "LAUNCHER" not in screen.text
+        assert "lab · ddp · by ada@laptop" in screen.text
+    async with opened(healthy(), size=(200, 30)) as screen:
+        await screen.press("2")
+        assert "LAUNCHER" in screen.text
+        assert "lab · ddp" not in screen.text

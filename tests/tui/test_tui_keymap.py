@@ -54,12 +54,19 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 
 def test_a_key_that_is_given_away_is_taken_from_its_owner_and_said() -> None:
     made = build(ACTIONS, {"job.restart": ["b"]})
-    by_id = {action.id: action for action in made.actions}
-    assert by_id["job.restart"].keys == ("b",)
-    assert "b" not in by_id["job.stacks"].keys
-    assert clashes(made.actions) == []
-    (trouble,) = made.troubles
-    assert (trouble.action, "job.stacks" in trouble.message) == ("job.restart", True)
+    for view in (View.JOBS, View.JOB, View.LOGS):
+        here = {action.id: action.keys for action in made.in_view(view)}
+        assert (here["job.restart"], here["job.stacks"]) == (("b",), ())
+        assert clashes(made.in_view(view)) == []
+    for trouble in made.troubles:
+        assert (trouble.action, "job.stacks" in trouble.message) == ("job.restart", True)
+
+
+def test_a_key_is_lost_only_where_somebody_else_has_it() -> None:
+    made = build(ACTIONS, {"fleet.mode": ["n"]})
+    keys = {v: {a.id: a.keys for a in made.in_view(v)} for v in (View.FLEET, View.PROFILES)}
+    assert (keys[View.FLEET]["fleet.mode"], keys[View.FLEET]["launch.new"]) == (("n",), ())
+    assert keys[View.PROFILES]["launch.new"] == ("n",)
 
 
 def test_an_action_can_lose_all_its_keys() -> None:

@@ -128,8 +128,8 @@ async def test_a_start_that_is_given_up_leaves_nothing(desk: Desk) -> None:
 async def test_a_plan_whose_folder_was_written_to_is_not_launched(desk: Desk) -> None:
     async with opened(desk) as made:
         preview = await made.preview(made.draft)
-        await asyncio.to_thread((made.code / "more.py").write_text, "x = 1\n")
-        with pytest.raises(CockpitError, match="was written to since this plan was made"):
+        await asyncio.to_thread((made.code / "train.py").write_text, "x = 1\n")
+        with pytest.raises(CockpitError, match="since this plan was made: train"):
             await made.launch(preview)
         assert made.controller.snapshot().jobs == ()
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import re
+from array import array
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,17 @@ from textual.widgets import Input
 from tui_screen import Opener, Screen
 from tui_world import WALL, FakeLine, chatter, healthy, origin
 
+from cockpit.model.merged import QUIET
 from cockpit.tui import outside
 from cockpit.tui.logs import clipboard
 from cockpit.tui.logs.dialogs import ChoiceDialog
+from cockpit.tui.logs.level import Level
 from cockpit.tui.logs.memorylog import MemoryDocument
 from cockpit.tui.logs.pane import LogPane
+from cockpit.tui.logs.query import Query
+from cockpit.tui.logs.streams import ALL
 from cockpit.tui.logs.view import LogView
+from tests.model.log_world import World
 
 LLAMA = "llama-1a2b"
 
@@ -69,14 +75,130 @@ async def test_earlier_lines_are_fetched_near_the_first_one_and_move_nothing(
     async with opened(healthy()) as screen:
         lines = [tuple(line) for line in chatter(600)]
         screen.source.documents[LLAMA] = MemoryDocument(lines[300:], earlier=lines[:300])
-        await screen.press("4", "g")
+        await screen.press("4", "k")
         page = _body(screen)
-        assert page[0].endswith("step=300 loss=2.700")
-        assert screen.source.documents[LLAMA].first == -300
+        assert page[-1].endswith("step=599 loss=2.401")
         await screen.pulse()
+        assert screen.source.documents[LLAMA].first == -300
         assert _body(screen) == page
-        await screen.press("g")
+
+
+class Deep(MemoryDocument):
+    """Gives `older` lines hundred by hundred."""
+
+    def __init__(self, lines: list[FakeLine]) -> None:
+        super().__init__([tuple(line) for line in lines[-100:]])
+        self._rest = [tuple(line) for line in lines[:-100]]
+        self._asked = False
+        self.asked = 0
+
+    @property
+    def complete(self) -> bool:
+        return not self._rest
+
+    def older(self) -> None:
+        self._asked = True
+        self.asked += 1
+
+    def poll(self) -> bool:
+        changed = super().poll()
+        if not self._asked or not self._rest:
+            return changed
+        self._asked = False
+        self._all.earlier[:0] = self._rest[-100:]
+        del self._rest[-100:]
+        self._before = array("q", range(len(self._all.earlier)))
+        return True
+
+
+async def test_a_filter_that_does_not_fill_the_screen_looks_further_back(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        document = Deep([FakeLine(data=b"needle"), *chatter(999)])
+        screen.source.documents[LLAMA] = document
+        await screen.press("4", "slash", *"needle")
+        assert "no match in the newest" in _body(screen)[0]
+        assert _body(screen)[0].endswith("lines; looking further back…")
+        for _ in range(20):
+            await screen.pulse()
+        assert document.complete
+        assert ["needle" in text for text in _body(screen)] == [True]
+
+
+async def test_a_filter_that_fills_the_screen_fetches_nothing(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        document = screen.source.documents[LLAMA] = Deep(list(chatter(1000)))
+        await screen.press("4", "slash", *"step")
+        for _ in range(5):
+            await screen.pulse()
+        assert document.asked == 0
+
+
+async def test_g_goes_on_until_the_first_line_is_there(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        document = screen.source.documents[LLAMA] = Deep(list(chatter(1000)))
+        await screen.press("4", "g")
+        assert "fetching earlier lines…" in _status(screen)
+        for _ in range(20):
+            await screen.pulse()
+        assert document.complete
         assert _body(screen)[0].endswith("step=0 loss=3.000")
+        assert "fetching earlier lines" not in _status(screen)
+
+
+@pytest.mark.parametrize("key", ["j", "slash", "escape"])
+async def test_another_key_ends_the_way_to_the_first_line(opened: Opener, key: str) -> None:
+    async with opened(healthy()) as screen:
+        screen.source.documents[LLAMA] = Deep(list(chatter(1000)))
+        await screen.press("4", "g", key)
+        page = _body(screen)
+        asked = screen.source.documents[LLAMA].asked
+        for _ in range(20):
+            await screen.pulse()
+        assert _body(screen) == page
+        assert screen.source.documents[LLAMA].asked == asked
+        assert "fetching earlier lines" not in _status(screen)
+
+
+async def test_a_progress_bar_without_a_newline_goes_on(opened: Opener, tmp_path: Path) -> None:
+    world = await asyncio.to_thread(World, tmp_path, 1)
+    (stream,) = world.streams
+    stream.open()
+
+    async def write(text: bytes) -> None:
+        stream.write(1.0, text)
+        await asyncio.to_thread(stream.send)
+
+    async with opened(healthy()) as screen:
+        document = screen.source.documents[LLAMA] = world.document()
+        await write(b"epoch 1\n 1%")
+        world.settle(document, QUIET + 0.5)
+        await screen.press("4")
+        assert _body(screen)[-1].endswith(" 1%")
+        for percent in (b" 2%", b" 3%"):
+            await write(b"\r" + percent)
+            await screen.pulse()
+            assert _body(screen)[-1].endswith(percent.decode())
+            assert len(_body(screen)) == 2
+        await write(b"\r100%\n")
+        await screen.pulse()
+        assert _body(screen)[-1].endswith("100%")
+    await asyncio.to_thread(world.store.close)
+
+
+async def test_what_is_sought_in_one_job_is_not_sought_in_the_next(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        screen.source.write(LLAMA, *chatter(20))
+        screen.source.write("abl-9f9f", FakeLine(data=b"of ablate"))
+        await screen.press("2", "enter", "4", "slash", *"step=1", "enter", "e", "L", *"r1", "enter")
+        view = _view(screen)
+        await screen.press("n")
+        assert (view.pattern, view.choice.label) == ("step=1", "r1")
+        view.find(Query("step"))
+        await screen.press("2", "j", "l")
+        assert "of ablate" in screen.text
+        assert (view.pattern, view.found, view.level) == ("", None, Level.ALL)
+        assert (view.choice, view.filtered) == (ALL, False)
+        assert "step" not in screen.text.splitlines()[1]
 
 
 async def test_the_filter_shows_matching_lines_and_escape_brings_back_all(opened: Opener) -> None:
@@ -367,18 +489,18 @@ async def test_selected_lines_are_copied_to_the_clipboard_and_to_a_file(
         assert "3 selected" in _status(screen)
         await screen.press("y")
         await _settle(screen, f"3 lines copied to the clipboard and written to {tmp_path}")
-        written = (tmp_path / "copied.txt").read_text()
+        written = (tmp_path / "saved" / "copied.txt").read_text()
         assert [text.split()[:3] for text in written.splitlines()] == [
             ["gpu01", "r0", "step=296"], ["gpu01", "r1", "step=297"], ["gpu02", "r2", "step=298"],
         ]  # fmt: skip
-        assert (tmp_path / "copied.txt").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "saved" / "copied.txt").stat().st_mode & 0o777 == 0o600
         (escape,) = [text for text in sent if "]52;" in text]
         encoded = re.fullmatch("\x1b]52;c;(.*)\x07", escape)
         assert encoded is not None
         assert base64.b64decode(encoded[1]).decode() == written
         await screen.press("escape", "y")
         await _settle(screen, "1 line copied")
-        assert (tmp_path / "copied.txt").read_text() == "step=296 loss=2.704"
+        assert (tmp_path / "saved" / "copied.txt").read_text() == "step=296 loss=2.704"
 
 
 def test_what_is_too_much_for_a_clipboard_is_not_sent_and_tmux_gets_it_wrapped() -> None:
@@ -392,15 +514,19 @@ async def test_the_whole_log_is_saved_to_a_file_that_does_not_exist_yet(
     opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / f"{LLAMA}.log").write_text("mine")
+    folder = Path.home() / ".local/state/cockpit/saved"
+    folder.mkdir(parents=True)
+    (folder / f"{LLAMA}.log").write_text("mine")
     async with opened(healthy()) as screen:
         screen.source.write(LLAMA, *chatter(300))
         await screen.press("4", "ctrl+s")
         await _settle(screen, "saved")
-        saved = tmp_path / f"{LLAMA}-2.log"
+        saved = folder / f"{LLAMA}-2.log"
         assert str(saved) in screen.said[-1]
         assert len(saved.read_bytes().splitlines()) == 300
-        assert (tmp_path / f"{LLAMA}.log").read_text() == "mine"
+        assert (folder / f"{LLAMA}.log").read_text() == "mine"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert list(tmp_path.iterdir()) == []
         assert _view(screen).busy == ""
 
 
@@ -451,6 +577,18 @@ async def test_switches_are_remembered_and_nonsense_is_not_taken(opened: Opener)
         assert pane.memory() == {"wrap": False, "times": "clock", "fold": True}
         pane.recall({"wrap": 3, "times": [], "fold": None})
         assert pane.memory() == {"wrap": False, "times": "clock", "fold": True}
+
+
+async def test_lines_from_before_a_log_was_opened_are_no_rate(
+    opened: Opener,
+) -> None:
+    async with opened(healthy()) as screen:
+        screen.source.write(LLAMA, *chatter(400))
+        await screen.press("4")
+        screen.source.write(LLAMA, *chatter(7))
+        screen.frozen.passed += 1
+        await screen.pulse()
+        assert "in 7/s" in _status(screen)
 
 
 async def test_the_rate_of_lines_is_shown(opened: Opener) -> None:

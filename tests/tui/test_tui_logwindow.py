@@ -168,6 +168,17 @@ def test_a_filter_finds_the_same_lines_from_wherever_it_begins(
         assert matches.index(number) == sum(1 for each in expected if each < number)
 
 
+def test_a_filter_that_hides_the_line_in_the_first_row_and_all_below_shows_those_above() -> None:
+    document = MemoryDocument([(origin(), WALL + n, b"step %d" % n) for n in range(100)])
+    window = _window(document)
+    window.top()
+    window.page(1)
+    window.put_cursor(window.view()[0].number)
+    for typed in ("s", "step 0", "step 0x", "step 0"):
+        _filter(window, typed)
+    assert [text.rpartition("│ ")[2] for text in _page(window)] == ["step 0"]
+
+
 def test_a_filter_finds_what_fills_the_screen_first() -> None:
     document = _document(200_000)
     search = search_of([Query("line")], Level.ALL, ALL)

@@ -216,7 +216,7 @@ async def test_the_doctor_tells_the_worst_first_and_of_this_node_only(opened: Op
         text = screen.text
         assert screen.source.asked == [("doctor", "gpu01")]
         assert "✖ clock      3 s off [/data/x][rank0] — fix" in text
-        assert text.index("✖ clock") < text.index("▲ torch") < text.index("● disk")
+        assert text.index("✖ clock") < text.index("▲ torch") < text.index("✔ disk")
         assert "not here" not in text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from textual.widgets import Button, Input
 from tui_screen import Opener, Screen
 from tui_world import (
@@ -18,12 +19,12 @@ from tui_world import (
 
 from cockpit.errors import StartError
 from cockpit.model.reports import CancelReport, NodeProof, RestartOptions
-from cockpit.model.types import Fleet, JobState, Leftover, NodeState
+from cockpit.model.types import Fleet, Job, JobState, Leftover, NodeState
 from cockpit.profiles import Config
 from cockpit.profiles import builtin as profiles_builtin
 from cockpit.profiles.types import Cluster, NodeSpec
 from cockpit.tui.dialogs import ConfirmDialog
-from cockpit.tui.draw.spans import plain
+from cockpit.tui.draw.spans import plain, width_of
 from cockpit.tui.orders import wording as orders
 from cockpit.tui.orders.ending import Ending, seats
 from cockpit.tui.orders.progress import ProgressDialog
@@ -347,7 +348,7 @@ async def test_nothing_is_ordered_in_a_cluster_that_is_read_only(opened: Opener)
 
 
 def _line(ending: Ending) -> str:
-    return plain(ending.line().spans)
+    return "".join(plain(row.spans) for row in ending.lines(200))
 
 
 def test_the_end_goes_from_sigterm_over_grace_and_sigkill_to_the_proof() -> None:
@@ -384,7 +385,59 @@ def test_a_node_that_could_not_be_asked_leaves_the_proof_open() -> None:
     }
     ending.observe({**seats("j", done)}, proofs, 110.0)
     assert "✖ verified gone 1/2" in _line(ending)
-    assert "– SIGKILL not needed" in _line(ending)
+    # Nothing ever reached that node, so nothing is said to be done.
+    assert "◍ SIGTERM 1/2" in _line(ending)
+    assert "not needed" not in _line(ending)
+    assert "✔" not in _line(ending)
+
+
+def test_no_step_is_done_while_a_node_is_out_of_reach() -> None:
+    ending = Ending(100.0, 30.0)
+    lost = job_node(1, state=NodeState.CANCELLING, link=AWAY)
+    ending.observe({**seats("j", (job_node(0, state=NodeState.CANCELLED), lost))}, {}, 103.0)
+    assert "◍ SIGTERM 2/2" in _line(ending)
+    assert "· grace" in _line(ending)
+    back = job_node(1, state=NodeState.CANCELLING)
+    ending.observe({**seats("j", (job_node(0, state=NodeState.CANCELLED), back))}, {}, 104.0)
+    assert "✔ SIGTERM 2/2 4s" in _line(ending)
+
+
+def test_a_node_that_is_proven_free_counts_while_others_still_run() -> None:
+    ending = Ending(100.0, 30.0)
+    nodes = (job_node(0, state=NodeState.CANCELLED), job_node(1, state=NodeState.CANCELLING))
+    ending.observe({**seats("j", nodes)}, {("j", "gpu01"): NodeProof(name="gpu01")}, 110.0)
+    assert "◍ verified gone 1/2" in _line(ending)
+    assert "◍ grace" in _line(ending)
+
+
+@pytest.mark.parametrize("width", [54, 74, 98])
+def test_the_proof_is_never_cut_off(width: int) -> None:
+    ending = Ending(100.0, 30.0)
+    swept = (Leftover(pid=7, command="sleep"),)
+    nodes = tuple(
+        msgspec.structs.replace(job_node(n, state=NodeState.CANCELLED), swept=swept)
+        for n in range(128)
+    )
+    proofs = {("j", each.name): NodeProof(name=each.name) for each in nodes}
+    ending.observe({**seats("j", nodes)}, proofs, 34_000.0)
+    rows = ending.lines(width)
+    assert all(width_of(row.spans) <= width for row in rows)
+    assert "verified gone 128/128" in plain(rows[-1].spans)
+
+
+async def test_the_proof_is_in_sight_as_soon_as_one_node_was_searched(opened: Opener) -> None:
+    async with opened(healthy(), size=(60, 20)) as screen:
+        await _cancel(screen)
+        done = job_node(0, state=NodeState.CANCELLED, members=())
+        screen.source.change(job(nodes=(done, job_node(1, link=AWAY))))
+        screen.source.orders.found(NodeProof(name="gpu01"))
+        await screen.pulse()
+        await screen.pulse()
+        assert "verified gone 1/2" in screen.text
+        assert "✔ nothing left" in screen.text
+        row = next(line for line in screen.text.splitlines() if "gpu02 " in line)
+        assert "? running" in row
+        assert "● running" not in row
 
 
 async def test_the_steps_and_what_is_said_are_shown_while_it_goes_on(opened: Opener) -> None:
@@ -404,7 +457,7 @@ async def test_each_of_several_jobs_has_its_own_end(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         refused: list[str] = []
 
-        async def cancel(job_id: str, say: object) -> CancelReport:
+        async def cancel(job_id: str, say: object, found: object) -> CancelReport:
             refused.append(job_id)
             if job_id == LLAMA:
                 raise StartError("gpu01 said no", {}, "ask again")
@@ -419,3 +472,62 @@ async def test_each_of_several_jobs_has_its_own_end(opened: Opener) -> None:
         await screen.press("enter")
         assert screen.app.screen is screen.app.screen_stack[0]
         assert screen.app.orders.busy_with(job()) == ""
+
+
+# ------------------------------------------------------------- commands and several jobs
+
+
+def _command(name: str) -> Job:
+    bare = job_node(0, members=())
+    return msgspec.structs.replace(job(f"{name}-1", name, nodes=(bare,)), kind="command")
+
+
+def test_a_command_has_no_ranks_and_a_node_of_two_jobs_is_one_node() -> None:
+    first, second = _command("eval"), _command("sweep")
+    assert "1 command on 1 node will be ended:" in orders.cancel(first).text
+    assert "  gpu01: 1 command" in orders.cancel(first).text
+    assert "2 commands on 1 node will be ended:" in orders.cancel_many([first, second]).text
+    mixed = orders.cancel_many([first, job()]).text
+    assert "4 ranks and 1 command on 2 nodes will be ended:" in mixed
+    assert any("1 command on 1 node" in row for row in orders.restart(first).text)
+
+
+def test_marked_jobs_that_have_ended_are_named_as_left_out() -> None:
+    text = "\n".join(orders.cancel(job(), None, [failed_job()]).text)
+    assert "Left out, as it has ended already: dpo" in text
+    many = "\n".join(orders.cancel_many([job(), _command("eval")], None, [failed_job()]).text)
+    assert "Left out, as it has ended already: dpo" in many
+
+
+async def test_cancel_says_which_marked_job_it_leaves_out(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        await screen.press("2", "g", "space", "G", "space", "ctrl+d")
+        assert "Cancel llama?" in screen.text
+        assert "Left out, as it has ended already: dpo" in screen.text
+
+
+async def test_all_marked_jobs_are_restarted_after_one_question(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        await screen.press("2", "g", "space", "G", "space", "R")
+        assert "Restart 2 jobs?" in screen.text
+        assert "llama (llama-1a2b): 4 ranks on 2 nodes" in screen.text
+        assert "Nothing has to be ended of dpo" in screen.text
+        screen.source.orders.release.set()
+        await screen.press(*"2 jobs", "enter")
+        await screen.pulse()
+        assert screen.source.orders.given == [("restart", LLAMA), ("restart", "dpo-77aa")]
+        assert screen.source.orders.options == [RestartOptions(), RestartOptions()]
+
+
+async def test_the_one_marked_job_is_restarted_and_not_the_one_at_the_cursor(
+    opened: Opener,
+) -> None:
+    async with opened(healthy()) as screen:
+        await screen.press("2", "g", "space", "R")
+        assert "Restart llama?" in screen.text
+
+
+async def test_names_for_the_command_line_are_clean(opened: Opener) -> None:
+    hostile = job("evil-1", "ev\x1b]0;own\x07il")
+    async with opened(Fleet(revision=1, jobs=(hostile,))) as screen:
+        assert not any("\x1b" in name or "\x07" in name for name in screen.app.orders.names())

@@ -145,3 +145,26 @@ def test_the_editor_gets_the_line_and_what_it_wrote_comes_into_force(tmp_path: P
         assert terminal.leave() == 0
     finally:
         terminal.close()
+
+
+async def test_a_folder_that_was_deleted_is_a_problem_and_the_profiles_stay(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = LiveProfileDesk(place.controller)
+    await desk.reload()
+    before = desk.config
+    assert not await desk.changed_on_disk()
+    gone = tmp_path / "gone"
+    await asyncio.to_thread(gone.mkdir)
+    monkeypatch.chdir(gone)
+    await asyncio.to_thread(gone.rmdir)
+    assert await desk.changed_on_disk()
+    [problem] = await desk.reload()
+    assert "the current folder cannot be read" in problem.message
+    assert desk.config is before
+    assert desk.target == place.file
+    assert not await desk.changed_on_disk(), "it is said once"
+    with pytest.raises(ConfigError, match="the current folder cannot be read"):
+        await asyncio.to_thread(profiles.load)
+    fresh = LiveProfileDesk(place.controller)
+    assert await asyncio.to_thread(lambda: fresh.target) == place.own

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from profile_world import FakeDesk, RealFiles
 from textual.widgets import Button, Input
+from tui_hands import command, press, settled
 from tui_screen import Opener, Screen
 from tui_world import healthy
 
@@ -55,11 +56,12 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RealFiles:
 
 async def settle(screen: Screen, condition: Callable[[], object]) -> None:
     """Let workers and threads do their part."""
-    for _ in range(500):
-        await screen.pulse()
+    for _ in range(1000):
+        screen.app.pulse()
+        await settled(screen)
         if condition():
             return
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.005)
     raise AssertionError(f"the condition never came true; the screen:\n{screen.text}")
 
 
@@ -68,7 +70,7 @@ async def at_profiles(screen: Screen, files: RealFiles) -> Any:
     desk = files.put_into(screen.source)
     screen.frozen.passed += 1.0
     await settle(screen, lambda: desk.files)
-    await screen.press("5")
+    await press(screen, "5")
     return desk
 
 
@@ -89,7 +91,7 @@ async def test_the_tree_shows_all_that_is_configured_with_counts_and_links(
         for name in ("ddp", "torchrun", "llama", "screen", "notify", "keys"):
             assert name in screen.text
         assert "✔ valid" in screen.text
-        await screen.press("enter")
+        await press(screen, "enter")
         assert "▸ clusters                2" in screen.text
         assert "● lab" not in screen.text
 
@@ -99,14 +101,14 @@ async def test_each_value_says_which_line_set_it_and_what_it_overrides(
 ) -> None:
     async with opened(healthy(), size=(120, 36)) as screen:
         await at_profiles(screen, files)
-        await screen.press("j")
+        await press(screen, "j")
         assert '["gpu[01-03].lab"]' in row(screen, "nodes")
         assert "./cockpit.toml:3" in row(screen, "nodes")
         assert '"ada"' in row(screen, "user")
         assert "./cockpit.toml:4 overrides" in row(screen, "user")
         assert "./config/cockpit/cockpit.toml:3" in row(screen, "port")
         assert "default" in row(screen, "connect_timeout")
-        await screen.press("tab", "j", "j", "j")
+        await press(screen, "tab", "j", "j", "j")
         assert "./cockpit.toml:4 overrides ./config/cockpit/cockpit.toml:2" in screen.text
         assert "Login name; what the ssh_config says" in screen.text
 
@@ -115,10 +117,10 @@ async def test_no_secret_is_shown(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("llama")
-        await screen.pulse()
+        await settled(screen)
         assert "MODE" in screen.text
         assert "••••••" in row(screen, "API_TOKEN")
-        await screen.press("i")
+        await press(screen, "i")
         assert "hush" not in screen.text
 
 
@@ -129,7 +131,7 @@ async def edit(screen: Screen, key: str, text: str) -> None:
     box = dialog._rows[key].box
     box.focus()
     box.value = text
-    await screen.pulse()
+    await settled(screen)
 
 
 async def test_an_edit_changes_its_key_only_and_comes_into_force(
@@ -137,11 +139,11 @@ async def test_an_edit_changes_its_key_only_and_comes_into_force(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await screen.press("j", "enter")
+        await press(screen, "j", "enter")
         assert "writes ./cockpit.toml (project)" in screen.text
         await edit(screen, "user", "eve")
         await edit(screen, "env", "A=1 B='two words'")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: not isinstance(screen.app.screen, FormDialog))
         text = PROJECT.replace('"ada"', '"eve"')
         lab, rest = text.split("\n\n", 1)
@@ -156,23 +158,23 @@ async def test_what_is_wrong_is_said_at_the_field_and_nothing_typed_is_lost(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await screen.press("j", "i")
+        await press(screen, "j", "i")
         await edit(screen, "port", "70000")
         assert "✖ must be a whole number from 1 to 65535" in screen.text
         await edit(screen, "user", "eve")
-        await screen.press("ctrl+s")
+        await press(screen, "ctrl+s")
         assert isinstance(screen.app.screen, FormDialog)
         assert files.project.read_text() == PROJECT
         # Only the check of the whole finds this.
         await edit(screen, "port", "")
         await edit(screen, "nodes", "[]")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: "the cluster has no nodes" in screen.text)
         assert files.project.read_text() == PROJECT
         assert screen.app.screen.texts["user"] == "eve"
-        await screen.press("escape")
+        await press(screen, "escape")
         assert "esc again leaves" in screen.text
-        await screen.press("escape")
+        await press(screen, "escape")
         assert not isinstance(screen.app.screen, FormDialog)
 
 
@@ -181,9 +183,9 @@ async def test_an_emptied_field_takes_the_key_out_of_the_file(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await screen.press("j", "i")
+        await press(screen, "j", "i")
         await edit(screen, "user", "")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: not isinstance(screen.app.screen, FormDialog))
         assert files.project.read_text() == PROJECT.replace('user = "ada"\n', "")
         assert screen.source.config.clusters["lab"].user == "bob"
@@ -192,14 +194,14 @@ async def test_an_emptied_field_takes_the_key_out_of_the_file(
 async def test_the_other_file_can_be_written_instead(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await screen.press("j", "i")
+        await press(screen, "j", "i")
         await edit(screen, "proxy_jump", "gate")
-        await screen.press("f2")
+        await press(screen, "f2")
         assert "writes ./config/cockpit/cockpit.toml (yours)" in screen.text
         dialog = screen.app.screen
         assert isinstance(dialog, FormDialog)
         assert (dialog.texts["user"], dialog.texts["proxy_jump"]) == ("bob", "gate")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: not isinstance(screen.app.screen, FormDialog))
         assert files.project.read_text() == PROJECT
         assert files.own.read_text() == OWN + 'proxy_jump = "gate"\n'
@@ -208,16 +210,16 @@ async def test_the_other_file_can_be_written_instead(opened: Opener, files: Real
 async def test_a_new_profile_is_made_in_a_form(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await screen.press("a")
+        await press(screen, "a")
         assert isinstance(screen.app.screen, KindDialog)
-        await screen.press("j", "enter")
-        await screen.press("ctrl+s")
+        await press(screen, "j", "enter")
+        await press(screen, "ctrl+s")
         assert "✖ it needs a name" in screen.text
-        await screen.press(*"ddp")
+        await press(screen, *"ddp")
         assert "✖ there is a launcher of this name already" in screen.text
-        await screen.press("2")
+        await press(screen, "2")
         await edit(screen, "kind", "ft")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: "ddp2" in screen.source.config.launchers)
         assert files.project.read_text() == PROJECT + '\n[launchers.ddp2]\nkind = "ft"\n'
         await settle(screen, lambda: "❯     ddp2" in screen.text)
@@ -226,14 +228,14 @@ async def test_a_new_profile_is_made_in_a_form(opened: Opener, files: RealFiles)
 async def test_a_duplicate_begins_with_what_the_files_say(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await screen.press("j", "c")
+        await press(screen, "j", "c")
         dialog = screen.app.screen
         assert isinstance(dialog, FormDialog)
         assert dialog.texts["nodes"] == "gpu[01-03].lab"
         assert dialog.texts["port"] == "2222"
         assert dialog.texts["connect_timeout"] == ""
-        await screen.press(*"copy")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, *"copy")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: "copy" in screen.source.config.clusters)
         copied = screen.source.config.clusters["copy"]
         assert (len(copied.nodes), copied.user, copied.port) == (3, "ada", 2222)
@@ -245,12 +247,12 @@ async def test_a_profile_is_deleted_after_a_yes_and_comments_stay(
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("llama")
-        await screen.press("x")
+        await press(screen, "x")
         assert isinstance(screen.app.screen, ConfirmDialog)
         assert "the job llama is removed from ./cockpit.toml:9" in screen.text
-        await screen.press("enter")
+        await press(screen, "enter")
         assert files.project.read_text() == PROJECT, "the focus is on the safe button"
-        await screen.press("x", "right", "enter")
+        await press(screen, "x", "right", "enter")
         await settle(screen, lambda: "llama" not in screen.source.config.jobs)
         assert "# the machines of the lab" in files.project.read_text()
 
@@ -259,7 +261,7 @@ async def test_a_profile_that_others_need_stays(opened: Opener, files: RealFiles
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("ddp")
-        await screen.press("x", "right", "enter")
+        await press(screen, "x", "right", "enter")
         await settle(screen, lambda: screen.said)
         assert "no launcher called 'ddp'" in screen.said[-1]
         assert files.project.read_text() == PROJECT
@@ -270,11 +272,11 @@ async def test_one_value_is_deleted_where_the_cursor_is_on_it(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await screen.press("j", "tab", "j", "j", "j")
-        await screen.press("x")
+        await press(screen, "j", "tab", "j", "j", "j")
+        await press(screen, "x")
         assert "clusters.lab.user is removed from ./cockpit.toml:4" in screen.text
         assert "It is also in ./config/cockpit/cockpit.toml:2" in screen.text
-        await screen.press("right", "enter")
+        await press(screen, "right", "enter")
         await settle(screen, lambda: screen.source.config.clusters["lab"].user == "bob")
 
 
@@ -282,7 +284,7 @@ async def test_what_is_built_in_cannot_be_deleted(opened: Opener, files: RealFil
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("torchrun")
-        await screen.press("x")
+        await press(screen, "x")
         assert "torchrun is in no file: it is built in" in screen.said[-1]
 
 
@@ -292,18 +294,18 @@ async def test_the_keys_of_an_action_are_changed_in_a_form(
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("keys")
-        await screen.press("enter", "i")
+        await press(screen, "enter", "i")
         await edit(screen, "view.fleet", "nokey")
-        await screen.press("ctrl+s")
+        await press(screen, "ctrl+s")
         assert "'nokey' is no key" in screen.text
         await edit(screen, "view.fleet", "f5 f6")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: screen.source.config.keys)
         assert screen.source.config.keys == {"view.fleet": ("f5", "f6")}
         assert files.project.read_text().endswith('\n[keys]\n"view.fleet" = ["f5", "f6"]\n')
-        await screen.press("i")
+        await press(screen, "i")
         await edit(screen, "view.fleet", "none")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: screen.source.config.keys["view.fleet"] == ())
         assert "none" not in files.project.read_text()
 
@@ -312,10 +314,10 @@ async def test_screen_and_notify_have_forms_too(opened: Opener, files: RealFiles
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("notify")
-        await screen.press("i")
+        await press(screen, "i")
         await edit(screen, "on", "end node")
         await edit(screen, "bell", "false")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: not screen.source.config.notify.bell)
         assert screen.source.config.notify.on == ("end", "node")
 
@@ -347,18 +349,61 @@ async def test_a_broken_file_is_told_with_its_line_and_the_old_profiles_stay(
         assert len(screen.source.config.clusters["lab"].nodes) == 3
         assert '"ada"' not in files.own.read_text()
         await asyncio.to_thread(files.project.write_text, PROJECT)
-        await screen.press("ctrl+r")
+        await press(screen, "ctrl+r")
         await settle(screen, lambda: "✔ valid" in screen.text)
+
+
+async def test_a_failure_to_look_at_the_files_is_said_once_until_it_is_over(
+    opened: Opener, files: RealFiles
+) -> None:
+    async with opened(healthy()) as screen:
+        desk = await at_profiles(screen, files)
+        look, asked = desk.changed_on_disk, 0
+
+        async def failing() -> bool:
+            nonlocal asked
+            asked += 1
+            raise CockpitError("nobody can look [/there]")
+
+        async def second() -> None:
+            before = asked
+            screen.frozen.passed += 1.0
+            await settle(screen, lambda: asked > before)
+
+        desk.changed_on_disk = failing
+        for _ in range(3):
+            await second()
+        assert screen.said == ["nobody can look [/there]"]
+        desk.changed_on_disk = look
+        screen.frozen.passed += 1.0
+        await settle(screen, lambda: not screen.app.keeper._failure)
+        desk.changed_on_disk = failing
+        await second()
+        assert len(screen.said) == 2
+
+
+async def test_forms_say_what_waits_for_the_next_start(opened: Opener, files: RealFiles) -> None:
+    async with opened(healthy()) as screen:
+        await at_profiles(screen, files)
+        screen.app.keeper.go("screen")
+        await press(screen, "i")
+        assert "In force at the next" in screen.text
+        await press(screen, "escape", "escape")
+        screen.app.keeper.go("lab")
+        await press(screen, "i")
+        assert "In force at the next" not in screen.text
 
 
 async def test_commands_lead_to_a_profile(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         files.put_into(screen.source)
-        await screen.press("colon", *"profiles ddp", "enter")
+        await command(screen, "profiles ddp")
         await settle(screen, lambda: "❯     ddp" in screen.text)
-        await screen.press("1", "colon", *"profiles dpd", "enter")
+        await press(screen, "1")
+        await command(screen, "profiles dpd")
         assert "did you mean ddp?" in screen.text
-        await screen.press("escape", "colon", *"reload", "enter")
+        await press(screen, "escape")
+        await command(screen, "reload")
         await settle(screen, lambda: any("read again" in text for text in screen.said))
 
 
@@ -366,10 +411,10 @@ async def test_the_view_fits_small_terminals(opened: Opener, files: RealFiles) -
     for size in ((80, 24), (60, 15)):
         async with opened(healthy(), size=size) as screen:
             await at_profiles(screen, files)
-            await screen.press("j")
+            await press(screen, "j")
             assert "● lab" in screen.text
             assert "executor" in screen.text
-            await screen.press("i")
+            await press(screen, "i")
             assert "Cancel" in screen.text
             assert "Save" in screen.text
             assert "executor" in screen.text
@@ -379,9 +424,9 @@ async def test_without_a_desk_the_profiles_are_shown_and_cannot_be_changed(
     opened: Opener,
 ) -> None:
     async with opened(healthy()) as screen:
-        await screen.press("5", "j")
+        await press(screen, "5", "j")
         assert "executor" in screen.text
-        await screen.press("i")
+        await press(screen, "i")
         assert screen.said[-1].endswith("this is a test")
 
 
@@ -391,12 +436,12 @@ async def test_without_a_desk_the_profiles_are_shown_and_cannot_be_changed(
 async def test_a_connect_test_tells_each_node_and_what_was_found(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         screen.source.profiles = FakeDesk(screen.source)
-        await screen.press("5", "j", "D")
+        await press(screen, "5", "j", "D")
         assert isinstance(screen.app.screen, TestDialog)
         await settle(screen, lambda: "1 warning" in screen.text)
         assert "disk: little room — tidy up" in screen.text
         assert "1 check passed" in screen.text
-        await screen.press("escape")
+        await press(screen, "escape")
         assert not isinstance(screen.app.screen, TestDialog)
 
 
@@ -404,10 +449,11 @@ async def test_a_connect_test_that_fails_says_why(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.failure = CockpitError("no way [/x]", "try another one")
-        await screen.press("colon", *"test local", "enter")
+        await command(screen, "test local")
         await settle(screen, lambda: "no way [/x]" in screen.text)
         assert "try another one" in screen.text
-        await screen.press("escape", "colon", *"test lcal", "enter")
+        await press(screen, "escape")
+        await command(screen, "test lcal")
         assert "there is no cluster 'lcal'" in screen.text
 
 
@@ -424,7 +470,7 @@ async def test_new_host_keys_are_remembered_after_a_yes_and_changed_ones_never(
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.keys = [NEW, CHANGED, AWAY]
-        await screen.press("5", "j", "K")
+        await press(screen, "5", "j", "K")
         assert isinstance(screen.app.screen, TrustDialog)
         await settle(screen, lambda: "Remember 1 key" in screen.text)
         assert NEW.fingerprint in screen.text
@@ -434,11 +480,11 @@ async def test_new_host_keys_are_remembered_after_a_yes_and_changed_ones_never(
         focused = screen.app.focused
         assert isinstance(focused, Button)
         assert focused.id == "no"
-        await screen.press("right", "enter")
+        await press(screen, "right", "enter")
         await settle(screen, lambda: "1 key written to /known_hosts" in screen.text)
         assert desk.trusted == [NEW]
         assert screen.app.screen.query_one("#yes", Button).disabled
-        await screen.press("escape")
+        await press(screen, "escape")
         assert not isinstance(screen.app.screen, TrustDialog)
 
 
@@ -446,9 +492,9 @@ async def test_nothing_is_remembered_without_a_yes(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.keys = [NEW]
-        await screen.press("5", "j", "K")
+        await press(screen, "5", "j", "K")
         await settle(screen, lambda: "Remember 1 key" in screen.text)
-        await screen.press("enter")
+        await press(screen, "enter")
         assert not isinstance(screen.app.screen, TrustDialog)
         assert desk.trusted == []
 
@@ -457,9 +503,9 @@ async def test_a_defect_while_writing_is_shown_and_the_form_stays(opened: Opener
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.failure = RuntimeError("[/oops]")
-        await screen.press("5", "j", "i")
+        await press(screen, "5", "j", "i")
         await edit(screen, "user", "eve")
-        await screen.pilot.press("ctrl+s")
+        await press(screen, "ctrl+s")
         await settle(screen, lambda: "RuntimeError: [/oops]" in screen.text)
         assert screen.app.screen.query(Input)
 

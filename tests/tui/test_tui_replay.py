@@ -243,7 +243,9 @@ def test_log_lines_come_when_their_time_has_come(folder: Path) -> None:
 def test_order_holds_when_a_leap_passes_over_more_than_is_read_at_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cockpit.tui.replay.log.CHUNK", 100)
+    monkeypatch.setattr("cockpit.tui.replay.log.BATCH", 100)
+    monkeypatch.setattr("cockpit.tui.replay.log.LEAST", 10)
+    monkeypatch.setattr("cockpit.tui.replay.log.BUDGET", 0.0)
     source, hand = opened(folder)
     log = source.log(JOB)
     hand.mono += 100.0
@@ -252,6 +254,46 @@ def test_order_holds_when_a_leap_passes_over_more_than_is_read_at_once(
     times = [line.at for line in log.lines(0, log.end)]
     assert times == sorted(times, key=lambda at: at or 0.0)
     assert log.end == 2 * 56 + 2
+
+
+def test_a_time_is_found_among_all_lines_and_among_chosen_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What has no time index stands at the beginning, however much of it there is.
+    unknown = folder / "attempts" / "0" / "nodes" / "0" / "logs" / "0" / "0.err"
+    unknown.write_bytes(b"a line of nobody knows when, and longer than is read at once\n" * 50)
+    monkeypatch.setattr("cockpit.tui.replay.log.BATCH", 60)
+    monkeypatch.setattr("cockpit.tui.replay.log.LEAST", 20)
+    source, hand = opened(folder)
+    log = source.log(JOB)
+    hand.mono += 100.0
+    while log.poll():
+        pass
+    for document in (log, log.select(frozenset(log.origins[1:]))):
+        lines = document.lines(0, document.end)
+        times = [line.at or 0.0 for line in lines]
+        assert times == sorted(times)
+        for at in (0.0, T0, T0 + 4.25, T0 + 30.0, T0 + 1000.0):
+            found = next((n for n, time in enumerate(times) if time >= at), len(times))
+            assert document.at_time(at) == (found if at else times.count(0.0))
+    lines = log.lines(0, log.end)
+    assert len(lines) == 50 + 2 * 56 + 2
+    assert log.size == sum(len(line.data) + 1 for line in lines)
+
+
+def test_one_look_takes_in_a_bounded_part_of_a_long_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = folder / "attempts" / "0" / "nodes" / "0" / "logs" / "0" / "0.out"
+    long.write_bytes(b"x" * 99 + b"\n" + b"y\n" * 300_000)
+    source, hand = opened(folder)
+    hand.mono += 100.0
+    monkeypatch.setattr("cockpit.tui.replay.log.BUDGET", 0.0)
+    log = source.log(JOB)
+    assert 0 < log.size < 200_000
+    while log.poll():
+        pass
+    assert log.end > 300_000
 
 
 async def test_a_log_can_be_saved(playing: tuple[ReplaySource, Hand], tmp_path: Path) -> None:

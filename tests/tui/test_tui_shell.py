@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tui_pty import HERE, Terminal
 from tui_screen import Opener
-from tui_world import FakeShells, healthy, troubled
+from tui_world import healthy, troubled
 
 from cockpit.errors import LinkError, UsageError
 from cockpit.transport.factory import transport_for
@@ -164,16 +164,20 @@ async def test_the_shell_of_a_job_opens_in_its_folder_and_that_of_a_node_at_home
         assert (cluster, directory) == ("lab", f"/work/llama-1a2b/{node}")
 
 
-async def test_a_shell_that_fails_says_why_and_the_screen_is_back(
-    opened: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with opened(healthy()) as screen:
-        screen.source.shells = FakeShells(LinkError("[rank0] gone"))
-        monkeypatch.setattr(screen.app, "suspend", contextlib.nullcontext)
-        await screen.press("s")
-        await screen.pilot.pause()
-        assert screen.said[-1] == "no shell on gpu01: [rank0] gone"
-        assert "gpu01" in screen.text
+@pytest.mark.parametrize(
+    ("failure", "said"), [("link", b"no shell on gpu01"), ("defect", b"RuntimeError")]
+)
+def test_a_shell_that_fails_says_why_and_the_screen_is_back(failure: str, said: bytes) -> None:
+    with contextlib.closing(Terminal(SHELL_FAILS=failure)) as terminal:
+        terminal.read_until(b"gpu01")
+        terminal.press(b"1")
+        terminal.press(b"j")
+        terminal.press(b"s")
+        terminal.read_until(said)
+        assert b"\x1b[?1049h" in terminal.seen.rpartition(b"\x1b[?1049l")[2]
+        terminal.press(b"2")
+        terminal.read_until(b"failed")
+        assert terminal.leave() == 0
 
 
 async def test_no_shell_opens_read_only_or_on_a_node_that_is_away(opened: Opener) -> None:
@@ -195,5 +199,7 @@ async def test_a_terminal_that_cannot_be_handed_over_is_said(opened: Opener) -> 
     async with opened(healthy()) as screen:
         await screen.press("s")
         await screen.pilot.pause()
-        assert screen.said[-1] == "no shell on gpu01: this terminal cannot be handed over"
+        assert screen.said[-1] == (
+            "no shell on gpu01: this terminal cannot be handed to another program"
+        )
         assert screen.source.shells.opened == []

@@ -7,7 +7,7 @@ from tui_screen import LOADED, Screen
 from tui_world import FrozenClock
 
 from cockpit.errors import JobNotFound, UsageError
-from cockpit.model.reports import RestartOptions
+from cockpit.model.reports import NodeProof, RestartOptions
 from cockpit.model.types import Job, JobState, LinkState
 from cockpit.tui.app import CockpitApp
 from cockpit.tui.settings import Settings
@@ -135,9 +135,11 @@ def test_the_big_job_fails_and_goes_on_by_itself() -> None:
 async def test_cancelling_empties_the_simulation_and_says_what_that_proves() -> None:
     source, _ = fleet_of(8)
     told: list[str] = []
-    report = await source.orders.cancel(LLAMA, told.append)
+    proofs: list[NodeProof] = []
+    report = await source.orders.cancel(LLAMA, told.append, proofs.append)
     assert report.proof == "simulated: nothing of it is left on 6 of 6 nodes"
     assert any("simulated" in each for each in told)
+    assert tuple(proofs) == report.nodes
     ended = job(source, "llama-70b")
     assert ended.state is JobState.CANCELLED
     assert not source.snapshot().nodes[0].gpus[0].processes or ended.ended_at is not None

@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 from tui_screen import Screen, make
-from tui_world import NodeResult, Result, chatter, healthy, job, large, troubled
+from tui_world import NodeResult, Result, chatter, healthy, job, large, stalled_job, troubled
 
 from cockpit.model.types import Fleet, Leftover
 
 WIDE, USUAL, SMALL = (120, 36), (80, 24), (60, 15)
+
+
+def stalled() -> Fleet:
+    return Fleet(revision=1, nodes=healthy().nodes, jobs=(stalled_job(),))
+
 
 PICTURES: dict[str, tuple[Callable[[], Fleet], tuple[str, ...], tuple[int, int]]] = {
     "fleet_healthy_wide": (healthy, (), WIDE),
@@ -26,6 +31,13 @@ PICTURES: dict[str, tuple[Callable[[], Fleet], tuple[str, ...], tuple[int, int]]
     "job_failed_usual": (healthy, ("2", "G", "enter"), USUAL),
     "job_failed_small": (healthy, ("2", "G", "enter"), SMALL),
     "logs_reading_usual": (healthy, ("4", "k", "k"), USUAL),
+    "node_wide": (healthy, ("enter",), WIDE),
+    "node_small": (troubled, ("enter",), SMALL),
+    "job_stalled_wide": (stalled, ("2", "enter"), WIDE),
+    "profiles_wide": (healthy, ("5",), WIDE),
+    "events_usual": (troubled, ("E",), USUAL),
+    "help_usual": (healthy, ("question_mark",), USUAL),
+    "restart_usual": (healthy, ("2", "R"), USUAL),
     "cancel_usual": (healthy, ("2", "ctrl+d"), USUAL),
     "too_small": (healthy, (), (50, 12)),
 }
@@ -68,9 +80,22 @@ def test_the_proof_of_a_cancel_looks_as_it_should(snap_compare: Callable[..., bo
     assert snap_compare(screen.app, terminal_size=USUAL, run_before=steps)
 
 
+@pytest.mark.parametrize(
+    ("name", "fleet", "keys"),
+    [
+        ("fleet", troubled, ()),
+        ("jobs", healthy, ("2",)),
+        ("job", healthy, ("2", "G", "enter")),
+        ("logs", healthy, ("4",)),
+    ],
+)
 def test_the_view_without_colours_looks_as_it_should(
-    snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fleet: Callable[[], Fleet],
+    keys: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    screen = _screen(troubled())
-    assert snap_compare(screen.app, terminal_size=USUAL, run_before=_steps(screen, ()))
+    screen = _screen(fleet())
+    assert snap_compare(screen.app, terminal_size=USUAL, run_before=_steps(screen, keys))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -57,6 +58,20 @@ def test_quitting_restores_the_terminal_and_says_that_jobs_run_on(terminal: Term
     tail = terminal.seen.rpartition(b"\x1b[?1049l")[2]
     assert b"cockpit closed; 2 jobs run on" in tail
     assert b"\x1b]" not in tail
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_as_quitting_does(terminal: Terminal, number: int) -> None:
+    terminal.read_until(b"gpu01")
+    assert terminal.leave(number) == 0
+    tail = terminal.seen.rpartition(b"\x1b[?1049l")[2]
+    assert b"cockpit closed; 2 jobs run on" in tail
+
+
+def test_a_terminal_that_is_gone_ends_it(terminal: Terminal) -> None:
+    terminal.read_until(b"gpu01")
+    terminal.hang_up()
+    assert terminal.process.wait(30) is not None
 
 
 def test_no_color_sends_no_colour() -> None:

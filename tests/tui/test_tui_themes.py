@@ -316,3 +316,32 @@ async def test_a_theme_file_that_changes_is_taken_up_and_a_broken_one_changes_no
         await _until(lambda: "last" in app.available_themes)
         assert app.theme == "mine"
         assert sum("Invalid value" in said for said in screen.said) == 1
+
+
+def test_only_the_theme_to_start_with_is_read_where_nobody_has_themes_of_their_own(
+    tmp_path: Path,
+) -> None:
+    folders = [themes.shipped_folder(), tmp_path]
+    colours = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    assert list(themes.load_first(folders, None, colours).loaded) == ["cockpit-dark"]
+    assert list(themes.load_first(folders, "cockpit-light", colours).loaded) == ["cockpit-light"]
+    assert list(themes.load_first(folders, "cockpit-light", {"NO_COLOR": "1"}).loaded) == [
+        "cockpit-ansi"
+    ]
+    everything = themes.load(folders)
+    assert themes.load_first(folders, "nord", colours) == everything
+    (tmp_path / "own.toml").write_text('name = "cockpit-dark"\nprimary = "red"\n')
+    assert themes.load_first(folders, None, colours) == themes.load(folders) != everything
+
+
+async def test_the_other_themes_are_there_after_the_first_frame_in_the_order_of_their_files(
+    opened: Opener,
+) -> None:
+    first = themes.ThemeLoadResult(
+        {"cockpit-light": LOADED.loaded["cockpit-light"]}, (), complete=False
+    )
+    async with opened(healthy(), loaded=first, theme="cockpit-light") as screen:
+        screen.app.house.themes.take(screen.app, LOADED)
+        assert screen.app.house.themes.names == sorted(LOADED.loaded)
+        assert set(LOADED.loaded) <= set(screen.app.available_themes)
+        assert screen.said == []

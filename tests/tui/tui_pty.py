@@ -78,8 +78,12 @@ class Terminal:
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def leave(self) -> int:
-        self.press(b"q")
+    def leave(self, number: int | None = None) -> int:
+        """Press q, or send the process a signal, and read to the end; its exit code."""
+        if number is None:
+            self.press(b"q")
+        else:
+            self.process.send_signal(number)
         deadline = time.monotonic() + PATIENCE
         while self._read(0.2) and time.monotonic() < deadline and self.process.poll() is None:
             pass
@@ -88,8 +92,14 @@ class Terminal:
             pass
         return code
 
+    def hang_up(self) -> None:
+        """Close it without a word, as a lost pty does."""
+        os.close(self._master)
+        self._master = -1
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE)
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)

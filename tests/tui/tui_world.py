@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
-from cockpit.errors import CockpitError, NodeError
+from cockpit.errors import NodeError
 from cockpit.model.doctor import Report
 from cockpit.model.logtypes import Origin
-from cockpit.model.reports import RestartOptions
+from cockpit.model.reports import NodeProof, RestartOptions
 from cockpit.model.stacks import StackReport
 from cockpit.model.types import (
     Cause,
@@ -86,6 +87,7 @@ class FakeOrders:
         self.release = asyncio.Event()
         self.failure: Exception | None = None
         self.result: Result | None = None
+        self.found: Callable[[NodeProof], None] = lambda _: None
 
     async def _order(self, what: str, job_id: str) -> None:
         self.given.append((what, job_id))
@@ -93,7 +95,8 @@ class FakeOrders:
         if self.failure is not None:
             raise self.failure
 
-    async def cancel(self, job_id: str, say: Say) -> Any:
+    async def cancel(self, job_id: str, say: Say, found: Callable[[NodeProof], None]) -> Any:
+        self.found = found
         await self._order("cancel", job_id)
         assert self.result is not None
         return self.result
@@ -111,7 +114,7 @@ class FakeOrders:
 class FakeShells:
     """Remembers which shells were opened; a `failure` is raised instead."""
 
-    def __init__(self, failure: CockpitError | None = None) -> None:
+    def __init__(self, failure: Exception | None = None) -> None:
         self.opened: list[tuple[str, str, str]] = []
         self._failure = failure
 

@@ -40,8 +40,9 @@ BUFFERS = 512
 """Buffers in one writev; the kernel takes up to 1024."""
 CONGESTED = 512 * 1024
 """Bytes of unsent control frames above which periodic senders skip a turn."""
-PATIENCE = 0.1
-"""Seconds that a frame which is in no hurry waits for others to go with."""
+PATIENCE = 0.08
+"""Seconds that a frame which is in no hurry waits for others to go with; less than lies between two
+samples, so that no sample is overtaken by the next."""
 ROUNDS = 4
 """Times that output is filled and flushed before the loop looks at its input again."""
 READ_SIZE = 64 * 1024

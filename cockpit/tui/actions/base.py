@@ -183,7 +183,8 @@ class Action:
     """`id`: never changes, `[keys]` names it; `title`: a few words. `keys`: in Textual's names,
     the first is shown. `views`: where it applies, empty is everywhere. `footer`: its word in the
     footer, "" keeps it out. `writes`: it changes something on nodes or in files, so read-only mode
-    forbids it. `dangerous`: it also asks first, and is marked in the help. `enabled`: None, or why
+    forbids it; `about_cluster`: so does a cluster at the cursor that is read-only. `dangerous`: it
+    also asks first, and is marked in the help. `enabled`: None, or why
     it cannot be done now. `words`: on the command line; without them the id stands there.
     """
 
@@ -194,6 +195,7 @@ class Action:
     views: frozenset[View] = frozenset()
     footer: str = ""
     writes: bool = False
+    about_cluster: bool = True
     dangerous: bool = False
     enabled: Callable[[Context], str | None] = _always
     words: Words | None = None

@@ -33,12 +33,16 @@ class JobDo(Protocol):
 
 
 class OrdersDo(Protocol):
-    """The desk that asks before it orders. Without a job it is about `Context.job`; `cancel` in
-    the list of jobs about those that are marked."""
+    """The desk that asks before it orders. Without a job it is about `Context.job`; `cancel` and
+    `restart` in the list of jobs about those that are marked."""
+
+    @property
+    def chosen(self) -> Sequence[Job]:
+        """The jobs that `restart` would be about."""
 
     @property
     def targets(self) -> Sequence[Job]:
-        """The jobs that `cancel` would be about."""
+        """Those of them that `cancel` would be about."""
 
     def cancel(self, job: Job | None = None) -> None: ...
     def restart(self, job: Job | None = None) -> None: ...
@@ -74,7 +78,10 @@ def _can_cancel(context: Context) -> str | None:
 
 
 def _can_restart(context: Context) -> str | None:
-    return "no job is selected" if context.job is None else _reach(context, context.job)
+    jobs = context.orders.chosen
+    if not jobs:
+        return "no job is selected"
+    return next((reason for job in jobs if (reason := _reach(context, job))), None)
 
 
 def _with_ranks(context: Context) -> str | None:

@@ -43,6 +43,7 @@ ACTIONS: tuple[Action, ...] = (
         views=frozenset((View.FLEET, View.JOBS, View.JOB, View.NODE, View.PROFILES)),
         footer="new",
         writes=True,
+        about_cluster=False,
         enabled=_can_launch,
         words=Words(
             ("launch", "new"),

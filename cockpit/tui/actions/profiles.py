@@ -119,6 +119,7 @@ ACTIONS: tuple[Action, ...] = (
         views=_HERE,
         footer="add",
         writes=True,
+        about_cluster=False,
         enabled=_can,
     ),
     Action(
@@ -128,6 +129,7 @@ ACTIONS: tuple[Action, ...] = (
         _with(lambda keeper, here: keeper.edit(here.section, here.profile, here.key)),
         views=_HERE,
         writes=True,
+        about_cluster=False,
         enabled=_can_edit,
     ),
     Action(
@@ -138,6 +140,7 @@ ACTIONS: tuple[Action, ...] = (
         views=_HERE,
         footer="copy",
         writes=True,
+        about_cluster=False,
         enabled=_on_profile,
     ),
     Action(
@@ -148,6 +151,7 @@ ACTIONS: tuple[Action, ...] = (
         views=_HERE,
         footer="delete…",
         writes=True,
+        about_cluster=False,
         dangerous=True,
         enabled=_can_delete,
     ),
@@ -159,6 +163,7 @@ ACTIONS: tuple[Action, ...] = (
         views=_HERE,
         footer="editor",
         writes=True,
+        about_cluster=False,
         enabled=_can,
     ),
     Action(
@@ -181,6 +186,7 @@ ACTIONS: tuple[Action, ...] = (
         views=_HERE,
         footer="trust…",
         writes=True,
+        about_cluster=False,
         enabled=_on_cluster,
         words=Words(
             ("trust",), "CLUSTER", lambda c, name: c.keeper.trust(name or _here(c)), _clusters

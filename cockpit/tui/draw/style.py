@@ -8,8 +8,9 @@ Screen { layout: vertical; background: $background; color: $foreground; }
 #top, #footer { height: 1; }
 #views { height: 1fr; }
 #command-line { height: 2; display: none; }
-#command-hint { height: 1; }
-#command { height: 1; background: $bar; }
+#command-hint, #command-entry { height: 1; }
+#command-prompt { width: 1; background: $bar; }
+#command { height: 1; width: 1fr; background: $bar; }
 #too-small { display: none; height: 1fr; content-align: center middle; }
 Screen.-too-small #views, Screen.-too-small #top, Screen.-too-small #footer { display: none; }
 Screen.-too-small #too-small { display: block; }
@@ -92,13 +93,14 @@ ModalScreen { align: center middle; background: $background 60%; }
 .dialog Choices { margin-bottom: 1; }
 .-short .dialog #what { max-height: 3; margin-bottom: 0; }
 .-short .dialog Choices, .-short .dialog Input, .-short .dialog #outcome { margin-bottom: 0; }
+ProgressDialog .dialog { width: 104; }
 PlotDialog .dialog { width: 130; border: round $tone-accent; }
 DescribeDialog .dialog { width: 120; border: round $tone-accent; }
-DescribeDialog RowGrid { max-height: 80vh; }
+DescribeDialog .dialog RowGrid { max-height: 80vh; }
 StacksDialog .dialog { width: 120; border: round $tone-accent; }
-StacksDialog RowGrid { max-height: 80vh; }
+StacksDialog .dialog RowGrid { max-height: 80vh; }
 HelpDialog .dialog { width: 116; border: round $tone-accent; }
-HelpDialog RowGrid { max-height: 80vh; }
+HelpDialog .dialog RowGrid { max-height: 80vh; }
 LaunchForm { align: left top; background: $background; }
 #launch-head, #launch-state { height: 1; }
 #launch-body { height: 1fr; }

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from textual.color import Color, ColorParseError
@@ -56,8 +56,11 @@ class ThemeFailure:
 
 @dataclasses.dataclass(frozen=True)
 class ThemeLoadResult:
+    """`complete`: there are no more."""
+
     loaded: Mapping[str, Theme]
     failed: tuple[ThemeFailure, ...]
+    complete: bool = True
 
 
 class _ThemeError(Exception):
@@ -88,7 +91,38 @@ def load(folders: Iterable[Path]) -> ThemeLoadResult:
     return ThemeLoadResult(loaded, tuple(failed))
 
 
+def load_first(
+    folders: Sequence[Path], wanted: str | None, environ: Mapping[str, str]
+) -> ThemeLoadResult:
+    """Only the theme to start with, where that is one of cockpit's own and a person has none.
+
+    Else those of all folders. The rest can be read when the screen is there.
+    """
+    shipped, *others = folders
+    name = _usual(environ) if wanted is None or colourless(environ) else wanted
+    if _NAME.fullmatch(name) and not any(any(folder.glob("*.toml")) for folder in others):
+        found = _one(shipped / f"{name}.toml")
+        if found is not None and found.name == name:
+            return ThemeLoadResult({name: found}, (), complete=False)
+    return load(folders)
+
+
+def _one(file: Path) -> Theme | None:
+    """The theme of a file, None where there is none or something is wrong with it."""
+    try:
+        return _read(file)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, _ThemeError):
+        return None
+
+
+def _usual(environ: Mapping[str, str]) -> str:
+    """What is chosen where nobody wants another one."""
+    return ANSI if colourless(environ) or few_colours(environ) else DEFAULT
+
+
 def _read(file: Path) -> Theme:
+    if not file.is_file():
+        raise _ThemeError("is no file")  # a pipe would be waited for without end
     document = tomllib.loads(file.read_text("utf-8"))
     name = document.pop("name", file.stem)
     variables = document.pop("variables", {})
@@ -194,6 +228,11 @@ def few_colours(environ: Mapping[str, str]) -> bool:
     return term in ("", "dumb", "linux", "ansi", "xterm", "screen", "tmux", "rxvt") or (
         term.endswith("-16color") or term.startswith("vt")
     )
+
+
+def known(name: str | None, loaded: Mapping[str, Theme]) -> bool:
+    """There is a theme of this name; None, for whatever suits, is one."""
+    return name is None or name in loaded or name in BUILTIN_THEMES
 
 
 def choose(wanted: str | None, loaded: Mapping[str, Theme], environ: Mapping[str, str]) -> str:

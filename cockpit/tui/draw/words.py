@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import time
 
+from cockpit.model.doctor import Level
 from cockpit.model.types import (
     Cause,
     Job,
@@ -66,6 +67,14 @@ LINK = {
 
 HEALTH = {"warn": ("▲", "warn"), "crit": ("✖", "bad")}
 """A node's health where something is wrong with it."""
+
+LEVEL = {
+    Level.OK: ("✔", "ok"),
+    Level.WARN: ("▲", "warn"),
+    Level.CRIT: ("✖", "bad"),
+    Level.UNKNOWN: ("?", "stale"),
+}
+"""How grave a finding of the doctor is."""
 
 STALE_AFTER = 3.5
 """Seconds without a sample after which figures are old: three samples were missed."""
@@ -138,13 +147,15 @@ def rate_of(step_time: float | None) -> str:
 
 
 def who(cause: Cause) -> str:
-    """Where a cause comes from: "rank 3 on gpu02", "rank 3 and 2 others alike", "all 4 ranks"."""
+    """Where a cause comes from: "rank 3 on gpu02", "rank 3 and 2 others alike", "all 4 ranks,
+    first rank 3 on gpu02"."""
+    rank = "" if cause.rank is None else f"rank {cause.rank}"
+    place = " on ".join(part for part in (rank, cause.node) if part)
     if cause.everyone:
-        return f"all {cause.alike + 1} ranks"
+        return ", first ".join(part for part in (f"all {cause.alike + 1} ranks", place) if part)
     if cause.alike:
         return f"rank {cause.rank} and {count_of(cause.alike, 'other')} alike"
-    rank = "" if cause.rank is None else f"rank {cause.rank}"
-    return " on ".join(part for part in (rank, cause.node) if part)
+    return place
 
 
 KINDS = {
@@ -169,8 +180,15 @@ def what(cause: Cause) -> str:
 
 
 def cause_line(cause: Cause) -> str:
-    """ "rank 3 on gpu02: exit 7: RuntimeError: boom"; what a rule recognised comes first."""
-    return ": ".join(part for part in (who(cause), what(cause), cause.label, cause.message) if part)
+    """ "rank 3 on gpu02: exit 7: RuntimeError: boom"; what a rule recognised comes first, and
+    nothing is said twice."""
+    how, message = what(cause), cause.message
+    if cause.kind == "cancelled":
+        return message or how
+    for same in (f"killed by {how}", f"exited with code {cause.exit_code}"):
+        if message == same or message.startswith(f"{same} ("):
+            message = message[len(same) :].strip()
+    return ": ".join(part for part in (who(cause), how, cause.label, message) if part)
 
 
 def runtime(job: Job, now: float) -> float | None:
@@ -185,8 +203,20 @@ def ranks_of(job: Job) -> int:
     return job.world_size or sum(len(node.ranks) for node in job.nodes)
 
 
-def verdict(job: Job) -> tuple[str, str]:
-    """Did the job recover from its cause? A sentence and its tone."""
+def extent(job: Job) -> str:
+    """How much a job is: "4 ranks on 2 nodes", "1 command on 1 node"."""
+    number, thing = ranks_of(job), "rank"
+    if job.kind == "command":
+        number, thing = len(job.nodes), "command"
+    return f"{count_of(number, thing)} on {count_of(len(job.nodes), 'node')}"
+
+
+PROVEN_AFTER = 10.0
+"""Seconds for which ranks without beats must run before they count as recovered."""
+
+
+def verdict(job: Job, now: float) -> tuple[str, str]:
+    """Did the job recover from its cause? A sentence and its tone: "ok" only where it did."""
     if job.state is JobState.SUCCEEDED:
         return f"recovered: the job succeeded after {count_of(job.restarts, 'restart')}", "ok"
     if job.state is JobState.CANCELLED:
@@ -196,11 +226,35 @@ def verdict(job: Job) -> tuple[str, str]:
         code = "" if job.exit_code is None else f" with exit code {job.exit_code}"
         used = count_of(job.restarts, "restart")
         return f"not recovered: the job failed{code} after {used}", "bad"
+    if "cancelling" in job.flags:
+        by = f" by {job.cancelled_by}" if job.cancelled_by else ""
+        return f"the job is being cancelled{by}", "warn"
     newest = job.history[-1] if job.history else None
     if newest is None or newest.ended_at is not None:
         return "recovering: the next generation has not formed yet", "warn"
-    return (
-        f"recovered: generation {newest.generation} of attempt {newest.attempt} runs with "
-        f"{count_of(newest.world_size, 'rank')} since {clock_time(newest.started_at)}",
-        "ok",
-    )
+    number = newest.generation
+    name = f"generation {number} of attempt {newest.attempt}"
+    if "unknown_nodes" in job.flags:
+        return f"restarted: {name}, but some of its nodes are out of reach", "warn"
+    if "degraded" in job.flags or any(node.state is NodeState.LOST for node in job.nodes):
+        return f"restarted: {name}, but not with all of its nodes", "warn"
+    ran = count_of(newest.world_size, "rank")
+    if job.kind == "command":
+        ran = count_of(len(job.nodes), "command")
+    if not _proven(job, number, now - newest.started_at):
+        return f"restarted: {name} is starting with {ran}", "warn"
+    return f"recovered: {name} runs with {ran} since {clock_time(newest.started_at)}", "ok"
+
+
+def _proven(job: Job, generation: int, seconds: float) -> bool:
+    """Whether the ranks of that generation, which began `seconds` ago, are known to be at work."""
+    if job.kind == "command":
+        return job.state is JobState.RUNNING and seconds >= PROVEN_AFTER
+    ranks = [rank for node in job.nodes if node.generation == generation for rank in node.ranks]
+    if not ranks or any(rank.state is RankState.FAILED for rank in ranks):
+        return False
+    stages = {rank.stage for rank in ranks if rank.state is RankState.RUNNING}
+    beating = stages - {Stage.NONE}
+    if beating:
+        return beating == {Stage.TRAINING}
+    return seconds >= PROVEN_AFTER

@@ -23,6 +23,10 @@ FEWEST_BARS = 4
 SIMULATED = "s"
 """In place of the shape of a node whose figures are made up."""
 SHORT_NAME, LONG_NAME = 4, 24
+SHORT_PLACE = 9
+"""Terminal cells of a name with its cluster's at least."""
+SHORT_CLUSTER = 3
+"""Of them, those of the cluster: its two ends and the sign that something was cut."""
 AROUND = FIGURE + 5
 """Terminal cells of a cell that are neither name nor bars."""
 
@@ -42,9 +46,10 @@ _BARS = _Bars({step: (level(step / _STEPS), heat(step / _STEPS)) for step in ran
 def room(items: Sequence[NodeItem]) -> tuple[int, int]:
     """How many terminal cells these nodes need at least, and how many they would like."""
     bars = bars_of(items[0].slots) if items else FEWEST_BARS
-    name = min(max((cell_len(item.node.name) for item in items), default=0), LONG_NAME)
+    name = min(max((cell_len(item.called) for item in items), default=0), LONG_NAME)
     name = max(name, SHORT_NAME)
-    return AROUND + bars + min(name, SHORT_NAME + 1), AROUND + bars + name
+    least = SHORT_PLACE if items and items[0].several else SHORT_NAME + 1
+    return AROUND + bars + min(name, least), AROUND + bars + name
 
 
 def bars_of(slots: int) -> int:
@@ -66,6 +71,35 @@ def short_name(name: str, width: int) -> str:
     if name.isascii() and width > 1:
         return "…" + name[1 - width :]
     return "".join(span.text for span in fit((Span(name),), width))
+
+
+def short_place(cluster: str, name: str, width: int) -> str:
+    """ "cluster/name" in exactly `width` terminal cells; what is too long loses its middle.
+
+    The name gives way last, and its end never: it tells nodes of one cluster apart.
+    """
+    whole = f"{cluster}/{name}"
+    if cell_len(whole) <= width:
+        return short_name(whole, width)
+    room = width - 1
+    first = min(cell_len(cluster), max(room - cell_len(name), min(SHORT_CLUSTER, room // 2)))
+    return f"{_without_middle(cluster, first)}/{short_name(name, room - first)}"
+
+
+def _without_middle(text: str, width: int) -> str:
+    """In exactly `width` terminal cells, with the beginning and, the longer part, the end."""
+    if cell_len(text) <= width or width < 1 or not text.isascii():
+        return short_name(text, width)
+    tail = width // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def called(item: NodeItem, width: int) -> str:
+    """The node's name in exactly `width` terminal cells."""
+    node = item.node
+    if item.several:
+        return short_place(node.cluster, node.name, width)
+    return short_name(node.name, width)
 
 
 def short_age(seconds: int) -> str:
@@ -92,7 +126,7 @@ class CellPainter:
     def draw(self, item: NodeItem, width: int) -> tuple[Span, ...]:
         """The node in exactly `width` terminal cells; the first span is a space and its name."""
         age = (item.age if item.age is not None else item.away) if item.stale else 0
-        state = (age, item.condition, width, item.slots, self.gauge, item.paces)
+        state = (age, item.condition, width, item.slots, self.gauge, item.paces, item.several)
         kept = self._kept.get(item.key)
         if kept is not None and kept.node is item.node and kept.state == state:
             return kept.spans
@@ -110,7 +144,7 @@ def paint(item: NodeItem, width: int, gauge: Gauge) -> tuple[Span, ...]:
     """Without the cache."""
     condition = item.condition
     bars = bars_of(item.slots)
-    name = short_name(item.node.name, max(width - bars - AROUND, 1))
+    name = called(item, max(width - bars - AROUND, 1))
     spans = [_span(f" {name} ", "stale" if item.stale else "")]
     shown = values(gauge, item)
     average = mean(shown)
@@ -120,7 +154,7 @@ def paint(item: NodeItem, width: int, gauge: Gauge) -> tuple[Span, ...]:
     elif item.node.gpus or shown:
         _bars(spans, item, shown, bars)
     else:
-        spans.append(_span(_nothing(item).ljust(bars)[:bars], "dim"))
+        spans.append(_span(_nothing(item, bars), "dim"))
     _end(spans, item, gauge, average)
     return tuple(spans)
 
@@ -131,10 +165,12 @@ def _span(text: str, tone: str) -> Span:
     return Span(text, tone)
 
 
-def _nothing(item: NodeItem) -> str:
+def _nothing(item: NodeItem, width: int) -> str:
+    """What stands in place of bars, in exactly `width` terminal cells: whole words or none."""
     if item.age is None:
-        return UNKNOWN * (item.slots or FEWEST_BARS)
-    return "no figures" if item.node.gpu_error else "no gpu"
+        return (UNKNOWN * (item.slots or FEWEST_BARS))[:width].ljust(width)
+    long, short = ("no figures", "--") if item.node.gpu_error else ("no gpu", "none")
+    return (long if len(long) <= width else short).ljust(width)
 
 
 def _bars(spans: list[Span], item: NodeItem, shown: list[float | None], width: int) -> None:

@@ -77,6 +77,13 @@ class NodeItem(NamedTuple):
     lagging: tuple[int, ...] = ()
     """Ranks on it that stand apart from their peers."""
     paces: tuple[Pace, ...] = ()
+    several: bool = False
+    """Nodes of other clusters are shown beside it."""
+
+    @property
+    def called(self) -> str:
+        """Its name, with its cluster's where there are several."""
+        return self.key if self.several else self.node.name
 
     @property
     def stale(self) -> bool:
@@ -125,6 +132,7 @@ class Roster:
         if clusters:
             nodes = tuple(node for node in nodes if node.cluster in clusters)
         slots = max((len(node.gpus) for node in nodes), default=0)
+        several = len({node.cluster for node in nodes}) > 1
         mono, wall = frame.mono, frame.wall
         made = []
         for node in nodes:
@@ -146,6 +154,7 @@ class Roster:
                     condition_of(node, age, bool(lagging)),
                     lagging,
                     rates.get(place, ()),
+                    several,
                 )
             )
         return made

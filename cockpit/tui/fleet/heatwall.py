@@ -129,6 +129,11 @@ class HeatWall(LineWidget, Generic[T], can_focus=True):
         """Index of the item under the cursor."""
         return self._cursor
 
+    def rows_in(self, height: int) -> int:
+        """How many rows all items take where there is room for `height` of them."""
+        size = self.size.width, height
+        return layout(len(self._items), *size, self._least, self._wanted).rows
+
     @property
     def columns(self) -> int:
         """How many cells stand beside each other."""

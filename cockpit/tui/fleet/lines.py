@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,7 +18,11 @@ from cockpit.tui.house.happenings import Happening
 from cockpit.tui.widgets.bars import UNKNOWN, level, mean
 
 SEPARATOR = Span(" · ", "dim")
-
+MOST_ALERTS = 3
+"""Lines of alerts, where there is room."""
+TREND = " 10 min"
+FEWEST_BARS = 4
+"""A trend of fewer says nothing."""
 
 _SORTS = {"problems": "problems first", "name": "by name", "metric": "highest first"}
 
@@ -37,43 +40,6 @@ class Setting(NamedTuple):
     shown: int
     total: int
     marked: int
-
-
-class History:
-    """The mean utilization of the last ten minutes, one value per `STEP` seconds."""
-
-    STEP = 15.0
-    LENGTH = 40
-
-    def __init__(self) -> None:
-        self._values: deque[tuple[int, float, int]] = deque(maxlen=self.LENGTH)
-
-    def add(self, at: float, value: float | None) -> None:
-        """Take a value of the time `at`, in seconds of a clock that never goes back."""
-        if value is None:
-            return
-        step = int(at / self.STEP)
-        if self._values and self._values[-1][0] == step:
-            _, total, count = self._values.pop()
-            self._values.append((step, total + value, count + 1))
-        else:
-            self._values.append((step, value, 1))
-
-    def bars(self, at: float) -> str:
-        """A height per step up to `at`, oldest first; a dot where nothing was known."""
-        if not self._values:
-            return ""
-        means = {step: total / count for step, total, count in self._values}
-        last = int(at / self.STEP)
-        first = max(self._values[0][0], last - self.LENGTH + 1)
-        return "".join(
-            level(means[step]) if step in means else UNKNOWN for step in range(first, last + 1)
-        )
-
-
-def utilization(items: Iterable[NodeItem]) -> float | None:
-    """Of all GPUs that are known right now."""
-    return mean([value for item in _live(items) for value in utilizations(item.node.gpus)])
 
 
 def _live(items: Iterable[NodeItem]) -> list[NodeItem]:
@@ -147,25 +113,37 @@ def legend(items: Iterable[NodeItem]) -> list[Span]:
     return shown
 
 
-def alert_line(alerts: Sequence[Alert], width: int) -> Line:
-    """The worst alerts that there is room for, and how many more there are."""
+def alert_lines(alerts: Sequence[Alert], width: int, height: int) -> list[Line]:
+    """The worst alerts that there is room for in `height` lines, and how many more there are."""
     if not alerts:
-        return line(Span(" ● nothing is wrong", "dim"))
+        return [line(Span(" ● nothing is wrong", "dim"))]
+    rows: list[Line] = []
+    shown = 0
+    while shown < len(alerts) and len(rows) < height:
+        row, count = _alert_line(alerts[shown:], width, len(rows) == height - 1)
+        rows.append(row)
+        shown += count
+    return rows
+
+
+def _alert_line(alerts: Sequence[Alert], width: int, last: bool) -> tuple[Line, int]:
+    """One line and how many alerts are on it; the `last` one counts those that are not."""
     spans: list[Span] = [Span(" ")]
     for index, alert in enumerate(alerts):
         text = f"{alert.glyph} {alert.text}"
         rest = len(alerts) - index - 1
-        more = f" · +{rest} more" if rest else ""
+        more = f" · +{rest} more" if rest and last else ""
         left = width - width_of(spans) - cell_len(more)
         if index and cell_len(text) + len(SEPARATOR.text) > left:
-            spans += (SEPARATOR, Span(f"+{rest + 1} more", "accent"))
-            break
+            if last:
+                spans += (SEPARATOR, Span(f"+{rest + 1} more", "accent"))
+            return Line(tuple(spans)), index
         if index:
             spans.append(SEPARATOR)
             left -= len(SEPARATOR.text)
         size = min(cell_len(text), max(left, 1))
         spans += fit((Span(text, alert.severity),), size)
-    return Line(tuple(spans))
+    return Line(tuple(spans)), len(alerts)
 
 
 def event_line(happenings: Sequence[Happening], clusters: frozenset[str]) -> Line:
@@ -225,6 +203,13 @@ def _second(item: NodeItem) -> Line:
     return Line((Span(" "), *join(parts, Span("  "))))
 
 
-def sparkline(bars: str) -> list[Span]:
-    """The utilization of ten minutes for the end of the first line."""
-    return [Span(f"{bars} 10 min", "accent")] if bars else []
+def trend_room(width: int, taken: Line) -> int:
+    """Terminal cells for the bars of `trend` behind a line of so many cells; 0 if too few."""
+    room = width - width_of(taken.spans) - len(TREND) - 2
+    return room if room >= FEWEST_BARS else 0
+
+
+def trend(values: Sequence[float | None]) -> list[Span]:
+    """The utilization of ten minutes for the end of a line; a dot where nothing was known."""
+    bars = "".join(UNKNOWN if value is None else level(value) for value in values)
+    return [Span(bars + TREND, "accent")] if bars else []

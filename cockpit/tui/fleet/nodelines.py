@@ -9,7 +9,16 @@ from cockpit.model.doctor import Finding, Level
 from cockpit.model.types import Host, Job, LinkState
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, join, line
-from cockpit.tui.draw.words import HEALTH, JOB, LINK, clock_time, runtime, size_of, span_of_time
+from cockpit.tui.draw.words import (
+    HEALTH,
+    JOB,
+    LEVEL,
+    LINK,
+    clock_time,
+    runtime,
+    size_of,
+    span_of_time,
+)
 from cockpit.tui.fleet.condition import NodeItem
 from cockpit.tui.fleet.nodegpus import NONE, SEPARATOR, degrees, said
 from cockpit.tui.house.happenings import Happening
@@ -25,13 +34,6 @@ JOB_COLUMNS = (
 )
 LINK_COLUMNS = (Column("LINK", 12), Column("WHAT HAPPENED", 20, grow=1))
 DOCTOR_COLUMNS = (Column("DOCTOR", 12), Column("FINDINGS", 20, grow=1))
-
-LEVELS = {
-    Level.OK: ("●", "ok"),
-    Level.UNKNOWN: ("?", "stale"),
-    Level.WARN: ("▲", "warn"),
-    Level.CRIT: ("✖", "bad"),
-}
 
 
 class Note(NamedTuple):
@@ -176,7 +178,7 @@ def link_notes(item: NodeItem, happenings: Sequence[Happening]) -> list[Note]:
 
 
 def finding_note(finding: Finding, number: int) -> Note:
-    glyph, tone = LEVELS[finding.level]
+    glyph, tone = LEVEL[finding.level]
     hint = f" — {finding.hint}" if finding.hint else ""
     quiet = "dim" if finding.level is Level.OK else ""
     return Note(str(number), f"{glyph} {finding.check}", tone, finding.message + hint, quiet)

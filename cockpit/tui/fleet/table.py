@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from cockpit.model.types import LinkState, Node
+from rich.cells import cell_len
+
+from cockpit.model.types import LinkState
 from cockpit.tui.draw.spans import Span
 from cockpit.tui.draw.words import HEALTH, LINK, size_of, span_of_time
-from cockpit.tui.fleet.cell import bars_of, shared
+from cockpit.tui.fleet.cell import bars_of, called, shared
 from cockpit.tui.fleet.condition import NodeItem
 from cockpit.tui.fleet.gauges import Gauge, figure, values
 from cockpit.tui.fleet.heatwall import MARK
@@ -50,16 +52,24 @@ def columns_for(name: int, slots: int, gauge: Gauge) -> tuple[Column, ...]:
     )
 
 
-def name_of(node: Node) -> str:
+def name_of(item: NodeItem) -> str:
     """What stands in the first column, for its width."""
-    mark = " ▲" if node.health in HEALTH else ""
-    return node.name + mark + (" simulated" if node.simulated else "")
+    return item.called + _suffix(item)
+
+
+def _suffix(item: NodeItem) -> str:
+    mark = " ▲" if item.node.health in HEALTH else ""
+    return mark + (" simulated" if item.node.simulated else "")
 
 
 def row(item: NodeItem, marked: bool) -> Row:
     node = item.node
     name = [Span(f"{MARK} " if marked else "  ", "accent")]
-    name.append(Span(node.name, "stale" if item.stale else "strong"))
+    shown = item.called
+    room = NAME_LIMIT - len(_suffix(item))
+    if cell_len(shown) > room:
+        shown = called(item, room)
+    name.append(Span(shown, "stale" if item.stale else "strong"))
     if not item.stale and item.condition.tone in ("warn", "bad"):
         name.append(Span(f" {item.condition.glyph}", item.condition.tone))
     if node.simulated:

@@ -16,9 +16,10 @@ from textual.widget import Widget
 
 from cockpit.errors import UsageError
 from cockpit.model.types import Job, Node
+from cockpit.tui.draw.spans import Line
 from cockpit.tui.fleet import cell as fleetcell
 from cockpit.tui.fleet import lines as fleetlines
-from cockpit.tui.fleet.alerts import Watch, alerts
+from cockpit.tui.fleet.alerts import Alert, Watch, alerts
 from cockpit.tui.fleet.condition import PROBLEMS, NodeItem, Roster
 from cockpit.tui.fleet.gauges import Gauge
 from cockpit.tui.fleet.heatwall import HeatWall
@@ -55,7 +56,6 @@ class FleetView(CockpitView):
         self._roster = Roster()
         self._order = LazyOrder()
         self._watch = Watch()
-        self._history = fleetlines.History()
         self._frame: Frame | None = None
         self._all: Sequence[NodeItem] = ()
         self._told: object = None
@@ -163,7 +163,7 @@ class FleetView(CockpitView):
         self._wall.show(shown, least=least, wanted=wanted, marked=marked, empty=self._nothing())
 
     def _show_table(self, shown: Sequence[NodeItem]) -> None:
-        name = max((cell_len(name_of(item.node)) for item in shown), default=8)
+        name = max((cell_len(name_of(item)) for item in shown), default=8)
         slots = max((item.slots for item in shown), default=0)
         self._grid.columns = columns_for(name, slots, self._painter.gauge)
         self._grid.show(shown, self._nothing())
@@ -213,16 +213,32 @@ class FleetView(CockpitView):
         self._told = told
         self._show_detail()
         clusters = self._clusters or frozenset()
-        self._history.add(frame.mono, fleetlines.utilization(self._all))
         small = not self._tools.display or self.app.screen.has_class("-short")
         line = fleetlines.summary(self._all, setting if small else None)
-        bars = self._history.bars(frame.mono)
-        self._title.show(line, right=fleetlines.sparkline(bars))
+        bars = fleetlines.trend_room(self.size.width, line)
+        trend = self.cockpit.trends.fleet(clusters, bars)
+        self._title.show(line, right=fleetlines.trend(trend))
         self._tools.show(fleetlines.tools(setting), right=fleetlines.legend(self._all))
-        found = [each for each in alerts(frame) if not clusters or each.cluster in clusters]
-        wrong = self._watch.look(found, frame.mono)
-        self._alerts.show(fleetlines.alert_line(wrong, self.size.width))
-        self._events.show(fleetlines.event_line(frame.happenings, clusters))
+        wrong = self._watch.look(alerts(frame, clusters), frame.mono)
+        self._show_news(wrong, fleetlines.event_line(frame.happenings, clusters))
+
+    def _show_news(self, wrong: Sequence[Alert], events: Line) -> None:
+        """What is wrong, in as many lines as would be blank otherwise, and what happened."""
+        quiet = self._events.display and not events.spans
+        height = self._body.size.height + self._alerts.size.height - 1
+        blank = height - self._rows(height) + quiet
+        room = 1 + min(max(blank, 0), fleetlines.MOST_ALERTS - 1)
+        rows = fleetlines.alert_lines(wrong, self.size.width, room)
+        if quiet and len(rows) > 1:
+            # Nothing happened: the line of the events is one more for alerts.
+            events = rows.pop()
+        self._alerts.styles.height = len(rows)
+        self._alerts.show(*rows)
+        self._events.show(events)
+
+    def _rows(self, height: int) -> int:
+        """How many lines of so many the wall or the table needs."""
+        return self._wall.rows_in(height) if self.wall else len(self._grid.items) + 1
 
     def _show_detail(self) -> None:
         item = self._body.current

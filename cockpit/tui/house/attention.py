@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Callable, Mapping, Sequence
 
 from cockpit.profiles.types import Notify
@@ -186,8 +187,10 @@ class _Program:
             argv = self._waiting.pop(0)
             try:
                 await self._one(argv)
-            except OSError as error:
-                self._complain(f"cannot be started: {error.strerror or error}")
+            except (OSError, ValueError) as error:
+                # ValueError: an argument that no program can have, such as one with a NUL.
+                why = error.strerror if isinstance(error, OSError) else None
+                self._complain(f"cannot be started: {why or error}")
 
     async def _one(self, argv: tuple[str, ...]) -> None:
         nowhere = asyncio.subprocess.DEVNULL
@@ -203,6 +206,7 @@ class _Program:
                 self._complain(f"failed with exit code {code}")
         finally:
             if process.returncode is None:
+                # With all that it started: it leads a session of its own.
                 with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()

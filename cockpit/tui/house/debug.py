@@ -11,6 +11,7 @@ from textual.widget import Widget
 from cockpit.model.types import LinkState, Node
 from cockpit.tui.actions import View
 from cockpit.tui.draw.spans import Line, Span
+from cockpit.tui.errands import start
 from cockpit.tui.frame import Frame, node_key
 from cockpit.tui.house import debugging
 from cockpit.tui.house.debugging import Fact, Readings
@@ -95,7 +96,7 @@ class DebugView(CockpitView):
             facts = await asyncio.to_thread(debugging.gather, files, places, None, more)
             self._facts.show(facts)
 
-        self.run_worker(look(), "facts", exit_on_error=False)
+        start(self, look(), "facts")
 
     @property
     def panes(self) -> tuple[Widget, ...]:
@@ -153,7 +154,7 @@ class DebugView(CockpitView):
         self._frame = frame
         if not self._beating:
             self._beating = True
-            self.run_worker(self._beat(), "heartbeat", exit_on_error=False)
+            start(self, self._beat(), "heartbeat")
         if abs(frame.mono - self._looked) >= PERIOD:
             self._look()
 
@@ -169,7 +170,7 @@ class DebugView(CockpitView):
         if frame is None:
             return
         self._measure_traffic(frame.mono)
-        self.run_worker(self._weigh(), "memory", group="memory", exit_on_error=False)
+        start(self, self._weigh(), "memory", group="memory")
         self._looked = frame.mono
         calls = [
             each

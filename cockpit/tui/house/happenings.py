@@ -119,17 +119,21 @@ def _link(was: Node, now: Node, wall: float) -> Iterator[Happening]:
     before, after = was.link, now.link
     if before.state is after.state:
         return
-    text, tone = "", "bad"
+    kind, text, tone = "node", "", "bad"
     if after.state is LinkState.ONLINE:
         if before.state is not LinkState.CONNECTING:
             away = span_of_time(max(wall - before.since, 0.0))
             text, tone = f"{now.name} is back after {away}", "ok"
+    elif after.state is LinkState.CONNECTING:
+        # It was left on purpose: no failure, and nothing to wake anybody for.
+        kind, tone = "note", "dim"
+        text = f"{now.name} reconnecting: {after.why or 'it was asked to'}"
     elif before.state is LinkState.ONLINE:
         text = f"{now.name} lost: {after.why or after.state.value}"
     elif after.state is LinkState.UNREACHABLE:
         text = f"{now.name} cannot be reached: {after.why or 'no reason is known'}"
     if text:
-        yield Happening(wall, "node", tone, text, now.cluster, now.name)
+        yield Happening(wall, kind, tone, text, now.cluster, now.name)
 
 
 def _health(was: Node, now: Node, wall: float) -> Iterator[Happening]:

@@ -9,26 +9,28 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
-from textual.app import SuspendNotSupported
 from textual.filter import LineFilter
 
 from cockpit.errors import CockpitError, UsageError
 from cockpit.model.types import LinkState
 from cockpit.tui.actions.base import View
 from cockpit.tui.draw.ascii_only import AsciiFilter, to_ascii
+from cockpit.tui.errands import start
 from cockpit.tui.frame import Frame
-from cockpit.tui.house.attention import RESTORE_TITLE, Attention
-from cockpit.tui.house.happenings import Chronicle
 from cockpit.tui.house.themewatch import ThemeWatch
 from cockpit.tui.house.vitals import Vitals
-from cockpit.tui.terminal import MeteredDriver
+from cockpit.tui.outside import suspended
+from cockpit.tui.terminal import MeteredDriver, send
 
 if TYPE_CHECKING:
     from cockpit.tui.app import CockpitApp
+    from cockpit.tui.house.attention import Attention
+    from cockpit.tui.house.happenings import Chronicle
 
 GROUP = "house"
 """Workers that carry out what the house was asked for."""
@@ -37,14 +39,27 @@ GROUP = "house"
 class House:
     def __init__(self, app: CockpitApp) -> None:
         self._app = app
-        self.chronicle = Chronicle()
         self.vitals = Vitals()
         self.themes = ThemeWatch(app.settings.theme_folders, app.settings.loaded)
-        self.attention = Attention(app.settings.notify, self._write, app.say)
         self._frame: Frame | None = None
         self._in_shell = False
+        self._defects: set[str] = set()
         self.filters: tuple[LineFilter, ...] = (AsciiFilter(),) if app.settings.ascii else ()
         """What every line that is drawn goes through."""
+
+    # Both are imported after the first frame, which has no news to tell.
+
+    @cached_property
+    def chronicle(self) -> Chronicle:
+        from cockpit.tui.house.happenings import Chronicle
+
+        return Chronicle()
+
+    @cached_property
+    def attention(self) -> Attention:
+        from cockpit.tui.house.attention import Attention
+
+        return Attention(self._app.settings.notify, self._write, self._app.say)
 
     # ------------------------------------------------------------ what the app tells
 
@@ -52,7 +67,7 @@ class House:
         """The screen is there."""
         if self._app.settings.theme_folders:
             watching = self.themes.watch(self._app)
-            self._app.run_worker(watching, "theme files", group=GROUP, exit_on_error=False)
+            start(self._app, watching, "watching theme files", group=GROUP)
         self._app.app_resume_signal.subscribe(self._app, lambda _: self.attention.again())
 
     def observe(self, frame: Frame) -> Frame:
@@ -79,9 +94,20 @@ class House:
     def _write(self, escapes: str) -> None:
         driver = self._app.driver
         if driver is not None and not self._app.is_headless:
-            driver.write(to_ascii(escapes) if self._app.settings.ascii else escapes)
+            send(self._app, to_ascii(escapes) if self._app.settings.ascii else escapes)
             if isinstance(driver, MeteredDriver) and self._app.settings.notify.title:
+                from cockpit.tui.house.attention import RESTORE_TITLE
+
                 driver.parting = RESTORE_TITLE
+
+    def defect(self, text: str) -> None:
+        """Something failed that should not: said once, however often it does."""
+        if text not in self._defects:
+            from cockpit.tui.house.happenings import Happening
+
+            self._defects.add(text)
+            self.chronicle.note(Happening(self._app.frame.wall, "note", "bad", text))
+            self._app.say(text, severity="error")
 
     # --------------------------------------------------------------- what actions ask
 
@@ -134,7 +160,7 @@ class House:
             else:
                 app.say(f"saved as {path}")
 
-        app.run_worker(save(), "screenshot", group=GROUP, exit_on_error=False)
+        start(app, save(), "screenshot", group=GROUP)
 
     def shell(self) -> None:
         """Open a shell on the node at hand, in the job's folder where one is selected."""
@@ -148,12 +174,13 @@ class House:
         async def run() -> None:
             self._in_shell = True
             try:
-                with app.suspend():
-                    code = await shells.shell(node.cluster, node.name, directory)
+                code = await suspended(
+                    app, lambda: shells.shell(node.cluster, node.name, directory)
+                )
             except CockpitError as error:
                 app.say(f"no shell on {node.name}: {error.message}", severity="error")
-            except SuspendNotSupported:
-                why = "this terminal cannot be handed over"
+            except OSError as error:
+                why = error.strerror or error
                 app.say(f"no shell on {node.name}: {why}", severity="error")
             else:
                 app.say(f"the shell on {node.name} ended with exit code {code}")
@@ -161,7 +188,7 @@ class House:
                 self._in_shell = False
                 self.redraw()
 
-        app.run_worker(run(), f"shell on {node.name}", group=GROUP, exit_on_error=False)
+        start(app, run(), f"shell on {node.name}", group=GROUP)
 
 
 def screenshots() -> Path:

@@ -28,6 +28,7 @@ class ThemeWatch:
     def __init__(self, folders: Sequence[Path], loaded: ThemeLoadResult) -> None:
         self._folders = folders
         self._loaded = dict(loaded.loaded)
+        self._complete = loaded.complete
         self._told: set[ThemeFailure] = set(loaded.failed)
 
     @property
@@ -46,6 +47,8 @@ class ThemeWatch:
     async def watch(self, app: CockpitApp) -> None:
         """Take up what changes, until cancelled."""
         known = await asyncio.to_thread(stamps, self._folders)
+        if not self._complete:
+            self.take(app, await asyncio.to_thread(themes.load, self._folders))
         while True:
             await asyncio.sleep(PERIOD)
             found = await asyncio.to_thread(stamps, self._folders)
@@ -66,6 +69,9 @@ class ThemeWatch:
                 if app.theme == name:
                     app.mutate_reactive(type(app).theme)
                     app.say(f"theme {name} was read again")
+        # In the order of their files.
+        kept = {name: self._loaded[name] for name in result.loaded}
+        self._loaded = {**kept, **self._loaded}
         broken = {Path(failure.file).stem for failure in result.failed}
         for name in set(self._loaded) - set(result.loaded) - broken - {app.theme}:
             del self._loaded[name]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cockpit.model.restarts import CANCELLED
 from cockpit.model.types import Cause, Generation
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, cut, width_of
@@ -58,6 +59,8 @@ def ended_by(generation: Generation) -> tuple[str, str]:
     """What ended a generation, and its tone."""
     if generation.ended_at is None:
         return "● runs", "ok"
+    if generation.cause is not None and generation.cause.kind == CANCELLED:
+        return f"■ {cause_line(generation.cause)}", "warn"
     if generation.cause is not None:
         return f"✖ {cause_line(generation.cause)}", "bad"
     if generation.reason == "operator" and generation.by:
@@ -129,7 +132,7 @@ def drawn(history: Sequence[Generation], width: int, now: float, selected: str =
 
 def _part(item: Generation, now: float, several: bool, chosen: bool) -> _Part:
     text, tone = ended_by(item)
-    if item.cause is not None:
+    if item.cause is not None and item.cause.kind != CANCELLED:
         text = f"✖ {_short(item.cause)}"
     running = item.ended_at is None
     return _Part(

@@ -211,7 +211,7 @@ class JobView(CockpitView):
     def _draw(self, frame: Frame, job: Job) -> None:
         tall = self.size.height >= 20
         self._header.show(*jobhead.header(job, frame.wall))
-        cause = jobhead.cause(job)
+        cause = jobhead.cause(job, frame.wall, tall=tall)
         self._cause.styles.height = len(cause)
         self._cause.show(*cause)
         progress = jobhead.progress(job)
@@ -247,11 +247,12 @@ class JobView(CockpitView):
         rows = self._rows
         rows.begin(job)
         rows.machine = self._machine
-        rows.mono = frame.mono
+        rows.mono, rows.wall = frame.mono, frame.wall
         rows.marked = frame.marked
         machines = [self._machine(node) for node in job.nodes]
         gpus = any(machine is not None and machine.gpus for machine in machines)
-        state = (job, frozenset(self._toggled), self._only_problems, gpus)
+        quiet = sum(1 for node in job.nodes if rows.silent(node) is not None)
+        state = (job, frozenset(self._toggled), self._only_problems, gpus, quiet)
         same = self._listed and self._listed[0] is job and self._listed[1:] == state[1:]
         if same:
             self._ranks.redraw()
@@ -259,7 +260,7 @@ class JobView(CockpitView):
         self._listed = state
         self._ranks.columns = ranktable.columns_for(job, gpus=gpus)
         items = ranktable.items(job, self._toggled, only_problems=self._only_problems)
-        self._summary.show(_summary(job, items, self._only_problems))
+        self._summary.show(_summary(job, items, self._only_problems, quiet))
         self._ranks.show(items)
         if self._arriving is not None:
             # From the top, so that the rank that died first has its node above it.
@@ -305,8 +306,8 @@ def _told(job: Job, generation: Generation | None, rows: int, asked: bool) -> tu
     return (*attempts.victims(generation), *tail)
 
 
-def _summary(job: Job, items: list[RankItem], only_problems: bool) -> Line:
-    """How many nodes have a problem, above the rows."""
+def _summary(job: Job, items: list[RankItem], only_problems: bool, quiet: int) -> Line:
+    """How many nodes have a problem, above the rows. `quiet`: nodes that tell nothing now."""
     nodes = [item for item in items if item.node is not None and item.rank is None]
     troubled = sum(1 for item in nodes if item.trouble)
     count = count_of(len(job.nodes), "node")
@@ -315,6 +316,8 @@ def _summary(job: Job, items: list[RankItem], only_problems: bool) -> Line:
     else:
         said = Span(f" {count}, no problems", "dim")
     spans = [said]
+    if quiet:
+        spans.append(Span(f" · ? {quiet} of {count} silent", "stale"))
     if only_problems:
         spans.append(Span(" · problems only", "warn"))
     if ranktable.starts_folded(job):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from cockpit.model.figures import step_time_of
 from cockpit.model.history import evenly
-from cockpit.model.restarts import restarts_text
+from cockpit.model.restarts import failure_of, restarts_text
 from cockpit.model.types import Job, JobState
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, join, line
 from cockpit.tui.draw.words import (
     cause_line,
     clock_time,
-    ranks_of,
+    extent,
     rate_of,
     runtime,
     span_of_time,
@@ -34,14 +34,14 @@ def header(job: Job, now: float) -> tuple[Line, ...]:
     seconds = runtime(job, now)
     time = "--" if seconds is None else span_of_time(seconds)
     first = [(Span(f" {job.name}", "title"),), (state_span(job),)]
+    first += [(Span(flag, "warn"),) for flag in job.flags]
     if job.seen_at is not None:
         first.append((Span(f"? last seen {span_of_time(now - job.seen_at)} ago", "stale"),))
     if job.seen_at is None or job.state.ended:
         first.append((Span(time),))
     first += [
-        (Span(f"{count_of(len(job.nodes), 'node')}, {count_of(ranks_of(job), 'rank')}"),),
+        (Span(extent(job)),),
         (Span(restarts_text(job) if job.restarts else "no restarts", "warn" * bool(job.restarts)),),
-        *((Span(flag, "warn"),) for flag in job.flags),
     ]
     second = [
         (Span(f" {job.launcher} on {job.cluster}"),),
@@ -52,29 +52,33 @@ def header(job: Job, now: float) -> tuple[Line, ...]:
     return Line(join(first, _DOT)), Line(join(second, _DOT))
 
 
-def cause(job: Job) -> tuple[Line, ...]:
-    """What died first, on which rank and why, and whether the job recovered."""
+def cause(job: Job, now: float, *, tall: bool = True) -> tuple[Line, ...]:
+    """What died first, on which rank and why, what to do about it, and whether the job recovered.
+
+    `tall`: there is room for a line of its own for the hint.
+    """
     if "stalled" in job.flags and job.stalls:
-        return _stalled(job)
-    found = job.cause
+        return _stalled(job, now)
+    found = failure_of(job)
+    sentence, tone = verdict(job, now)
     if found is None:
-        if job.state is JobState.CANCELLED:
-            sentence, tone = verdict(job)
-            return (line(Span(f" ■ {sentence}", tone)),)
+        if job.state is JobState.CANCELLED or "cancelling" in job.flags:
+            glyph = "■" if job.state is JobState.CANCELLED else "◍"
+            return (line(Span(f" {glyph} {sentence}", tone)),)
         return (line(Span(" no failure", "dim")),)
-    sentence, tone = verdict(job)
     glyph = "✔" if tone == "ok" else "→"
-    return (
-        line(
-            Span(" ✖ first ", "bad"),
-            Span("" if found.at is None else f"{clock_time(found.at)} ", "dim"),
-            Span(cause_line(found), "bad"),
-        ),
-        line(
-            Span(f" {glyph} {sentence}", tone),
-            Span(f" — {found.hint}" if found.hint else "", "dim"),
-        ),
+    first = line(
+        Span(" ✖ first ", "bad"),
+        Span("" if found.at is None else f"{clock_time(found.at)} ", "dim"),
+        Span(cause_line(found), "bad"),
     )
+    last = line(Span(f" {glyph} {sentence}", tone))
+    if not found.hint:
+        return first, last
+    hint = Span(f"hint: {found.hint}", "dim")
+    if tall:
+        return first, line("   ", hint), last
+    return first, line(*last.spans, _DOT, hint)
 
 
 _STALL_ACTIONS = {
@@ -84,7 +88,7 @@ _STALL_ACTIONS = {
 }
 
 
-def _stalled(job: Job) -> tuple[Line, ...]:
+def _stalled(job: Job, now: float) -> tuple[Line, ...]:
     """The stall of this generation, on however many nodes it was declared, and what is done."""
     newest = job.stalls[0]
     where = (newest.attempt, newest.generation)
@@ -99,6 +103,9 @@ def _stalled(job: Job) -> tuple[Line, ...]:
     if len(nodes) > 1:
         ranks = sorted({rank for each in open_ones for rank in each.ranks})
         who = f"{count_of(len(ranks), 'rank')} on {', '.join(nodes)} silent: {stall.message}"
+    done = _STALL_ACTIONS.get(stall.action, stall.action)
+    if "cancelling" in job.flags:
+        done, _ = verdict(job, now)
     stacks = "; b shows where the ranks are" if not job.state.ended else ""
     return (
         line(
@@ -106,7 +113,7 @@ def _stalled(job: Job) -> tuple[Line, ...]:
             Span(f"{clock_time(stall.at)} ", "dim"),
             Span(who, "bad"),
         ),
-        line(Span(f" → {_STALL_ACTIONS.get(stall.action, stall.action)}{stacks}", "warn")),
+        line(Span(f" → {done}{stacks}", "warn")),
     )
 
 
@@ -117,7 +124,7 @@ def progress(job: Job) -> Line | None:
     if steps is not None:
         low, high = steps
         spread = Span(f"–{high} (spread {high - low})", "warn") if high > low else Span("")
-        parts.append((Span(" step "), Span(str(low), "strong"), spread))
+        parts.append((Span("step "), Span(str(low), "strong"), spread))
     rate = rate_of(step_time_of(job))
     if rate:
         parts.append((Span(rate),))
@@ -130,4 +137,4 @@ def progress(job: Job) -> Line | None:
         )
     if not parts:
         return None
-    return Line(join(parts, _DOT))
+    return Line((Span(" "), *join(parts, _DOT)))

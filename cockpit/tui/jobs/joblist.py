@@ -7,11 +7,11 @@ per snapshot of that job, and of jobs on the screen only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from cockpit.model.figures import step_time_of
-from cockpit.model.restarts import restarts_of
+from cockpit.model.restarts import failure_of, restarts_of
 from cockpit.model.types import Job, JobState, LinkState, Metric
 from cockpit.tui.draw.spans import Line, Span, join, line
 from cockpit.tui.draw.words import JOB, cause_line, ranks_of, rate_of, runtime, span_of_time
@@ -19,7 +19,7 @@ from cockpit.tui.frame import is_live
 from cockpit.tui.jobs.trends import Trends
 from cockpit.tui.sifting import Sift
 from cockpit.tui.widgets.bars import columns
-from cockpit.tui.widgets.grid import Cell, Column, Row, cell
+from cockpit.tui.widgets.grid import Cell, Column, Row, cell, widths_for
 
 SORTS = ("state", "newest", "name")
 SHOWS = ("all", "not ended", "problems")
@@ -264,16 +264,34 @@ def last_seen(item: JobItem) -> Line | None:
     )
 
 
-def detail(item: JobItem) -> tuple[Line, ...]:
-    """What stands below the list of the job under the cursor; the most telling line first."""
+def dropped_in(width: int) -> frozenset[str]:
+    """The columns that a list of `width` cells has no room for."""
+    widths = widths_for(COLUMNS, width)
+    return frozenset(c.title for c, size in zip(COLUMNS, widths, strict=True) if not size)
+
+
+def detail(item: JobItem, dropped: Collection[str] = ()) -> tuple[Line, ...]:
+    """What stands below the list of the job under the cursor; the most telling line first.
+    `dropped`: titles of columns that are not in the list; some of them are told here then."""
     job = item.job
     lines = []
     seen = last_seen(item)
     if seen is not None:
         lines.append(seen)
-    if job.cause is not None:
+    found = None if job.state is JobState.SUCCEEDED else failure_of(job)
+    if found is not None:
         tone = "bad" if job.state is JobState.FAILED else "warn"
-        lines.append(line(Span(f" ✖ {cause_line(job.cause)}", tone)))
-    flags = [Span(f" {_flag(flag)[0]} {flag}", _flag(flag)[1]) for flag in job.flags]
-    lines.append(line(*flags, Span(" $ ", "dim"), " ".join(job.command)))
+        lines.append(line(Span(f" ✖ {cause_line(found)}", tone)))
+    elif job.state is JobState.CANCELLED and job.cancelled_by:
+        lines.append(line(Span(f" ■ cancelled by {job.cancelled_by}", "warn")))
+    spans = [Span(f" {_flag(flag)[0]} {flag}", _flag(flag)[1]) for flag in job.flags]
+    words = {
+        "CLUSTER": job.cluster,
+        "LAUNCHER": job.launcher,
+        "BY": f"by {job.created_by}",
+    }
+    said = " · ".join(word for title, word in words.items() if title in dropped)
+    if said:
+        spans.append(Span(f" {said}"))
+    lines.append(line(*spans, Span(" $ ", "dim"), " ".join(job.command)))
     return tuple(lines)

@@ -16,7 +16,7 @@ from cockpit.tui.jobs.joblist import COLUMNS, JobItem, Rows
 from cockpit.tui.sifting import Sift
 from cockpit.tui.view import CockpitView
 from cockpit.tui.widgets.filterline import FilterLine
-from cockpit.tui.widgets.grid import RowGrid
+from cockpit.tui.widgets.grid import MARKER, RowGrid
 from cockpit.tui.widgets.lines import Lines
 
 EMPTY = "no jobs: `cockpit run train.py` starts one"
@@ -166,12 +166,20 @@ class JobsView(CockpitView):
         options.append(Span(f"sort: {self._sort}", "dim"))
         return options
 
+    def on_resize(self) -> None:
+        self._show_detail()
+
     def on_row_grid_moved(self) -> None:
         self._show_detail()
 
     def _show_detail(self) -> None:
         item = self._grid.current
-        self._detail.show(*(() if item is None else joblist.detail(item)))
+        if item is None:
+            self._detail.show()
+            return
+        self._detail.show(
+            *joblist.detail(item, joblist.dropped_in(self._grid.size.width - len(MARKER)))
+        )
 
 
 def _after(choices: Sequence[str], current: str) -> str:

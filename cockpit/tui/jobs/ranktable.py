@@ -205,7 +205,7 @@ class RankRows:
         self._middle: float | None = None
         self.machine: Callable[[JobNode], Node | None] = lambda _: None
         self.last: Mapping[tuple[str, int], str] = {}
-        self.mono = 0.0
+        self.mono = self.wall = 0.0
         self.marked: frozenset[str] = frozenset()
 
     def begin(self, job: Job) -> None:
@@ -233,10 +233,24 @@ class RankRows:
         behind = step - round(self._middle)
         return cell(f"{behind:+d}" if behind else "0", "warn" if behind < -1 else "dim")
 
+    def silent(self, node: JobNode) -> tuple[Span, ...] | None:
+        """That a node tells nothing now, and since when; None where it does, or need not."""
+        if not self._live or node.state.ended:
+            return None
+        link, machine = node.link, self.machine(node)
+        if link.state is not LinkState.ONLINE:
+            mark, tone = LINK[link.state]
+            why = f": {link.why}" if link.why else ""
+            age = span_of_time(self.wall - link.since)
+            return (Span(f"{mark} {link.state.value}{why}", tone), Span(f" {age}", "stale"))
+        if machine is None or machine.sampled_at is None or not self._stale(machine):
+            return None
+        return (Span(f"? no sample for {span_of_time(self.mono - machine.sampled_at)}", "stale"),)
+
     # ------------------------------------------------------------------------- nodes
 
     def _node(self, item: RankItem, node: JobNode) -> Row:
-        glyph, tone = NODE[node.state]
+        glyph, tone = ("?", "stale") if self.silent(node) else NODE[node.state]
         steps = [rank.step for rank in node.ranks if rank.step is not None]
         ages = [rank.beat_age for rank in node.ranks if rank.beat_age is not None]
         times = [r.step_time for r in node.ranks if r.step_time and r.stage is Stage.TRAINING]
@@ -254,8 +268,10 @@ class RankRows:
                 cell("--" if node.pid is None else str(node.pid)),
                 cell(str(min(steps)) if steps else ""),
                 self._behind(min(steps, default=None)),
-                cell(rate_of(median(times)) if times else ""),
-                cell(span_of_time(max(ages)) if ages and self._live else ""),
+                cell(rate_of(median(times)) if times and glyph != "?" else ""),
+                cell(
+                    span_of_time(max(ages)) if ages and self._live else "", "stale" * (glyph == "?")
+                ),
                 self._bars(machine),
                 self._memory(machine.gpus if machine is not None else ()),
                 cell(str(node.generation) if node.generation else ""),
@@ -279,15 +295,19 @@ class RankRows:
 
     def _remarks(self, item: RankItem, node: JobNode) -> list[tuple[Span, ...]]:
         remarks: list[tuple[Span, ...]] = []
-        if self._live and node.link.state is not LinkState.ONLINE:
-            mark, link_tone = LINK[node.link.state]
-            why = f": {node.link.why}" if node.link.why else ""
-            remarks.append((Span(f"{mark} {node.link.state.value}{why}", link_tone),))
+        silent = self.silent(node)
+        if silent is not None:
+            remarks.append(silent)
         if node.left:
             left = ", ".join(f"{process.pid} {process.command}" for process in node.left)
             remarks.append((Span(f"left: {left}", "bad"),))
-        for word in ("failed", "silent", "straggler"):
-            count = item.trouble.count(word)
+        counts = {
+            # Whoever died first failed like the others.
+            "failed": sum(1 for rank in node.ranks if rank.state is RankState.FAILED),
+            "silent": item.trouble.count("silent"),
+            "straggler": item.trouble.count("straggler"),
+        }
+        for word, count in counts.items():
             if count and node.ranks:
                 remarks.append((Span(f"{count_of(count, 'rank')} {word}", "bad"),))
         remarks.extend((Span(note, "warn"),) for note in node.notes)
@@ -299,7 +319,11 @@ class RankRows:
 
     def _rank(self, item: RankItem, node: JobNode, rank: Rank) -> Row:
         glyph, word, tone = doing(rank)
-        silent = rank.stage is Stage.SILENT
+        away = rank.state is RankState.RUNNING and self.silent(node) is not None
+        if away:
+            glyph, tone = "?", "stale"
+        age_tone = "stale" if away else "bad" * (rank.stage is Stage.SILENT)
+        beats = rank.stage is Stage.TRAINING and not away
         usage, memory = self._gpu(node, rank)
         return Row(
             (
@@ -307,10 +331,10 @@ class RankRows:
                 Cell((Span(f"  r{rank.rank}"), Span(f" local {rank.local_rank}", "dim"))),
                 cell(f"{glyph} {word}", tone),
                 cell(str(rank.pid)),
-                cell("" if rank.step is None else str(rank.step)),
+                cell("" if rank.step is None else str(rank.step), "stale" if away else ""),
                 self._behind(rank.step),
-                cell(rate_of(rank.step_time) if rank.stage is Stage.TRAINING else ""),
-                cell("" if rank.beat_age is None else span_of_time(rank.beat_age), "bad" * silent),
+                cell(rate_of(rank.step_time) if beats else ""),
+                cell("" if rank.beat_age is None else span_of_time(rank.beat_age), age_tone),
                 usage,
                 memory,
                 cell(),
@@ -339,9 +363,11 @@ class RankRows:
             remark.append(Span(f"not instrumented: {rank.note} ", "warn"))
         words = [f"{name} {value:.4g}" for name, value in rank.metrics.items()]
         words += [f"in section {name}" for name in rank.sections]
+        away = rank.state is RankState.RUNNING and self.silent(node) is not None
         if words:
-            remark.append(Span(" ".join(words)))
-        said = self.last.get((node.name, rank.rank), "")
+            remark.append(Span(" ".join(words), "stale" if away else ""))
+        # The last line of a rank out of reach is as old as nobody knows.
+        said = "" if away else self.last.get((node.name, rank.rank), "")
         if said:
             remark.append(Span(f" │ {said}" if words else said, "dim"))
         return remark

@@ -23,6 +23,7 @@ from cockpit.text import count_of
 from cockpit.tui.dialogs import GridDialog, content
 from cockpit.tui.draw.spans import Span
 from cockpit.tui.draw.words import clock_time
+from cockpit.tui.errands import start
 from cockpit.tui.source import Source
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
 
@@ -95,7 +96,8 @@ class StacksDialog(GridDialog[None, StackLine]):
 
     def _ask(self, ask: Callable[[str], Awaitable[StackReport]], text: str) -> None:
         self._say(text)
-        self.run_worker(self._take(ask), WORKER, WORKER, exclusive=True, exit_on_error=False)
+        work = self._take(ask)
+        start(self, work, WORKER, group=WORKER, exclusive=True, failed=self._say)
 
     async def _take(self, ask: Callable[[str], Awaitable[StackReport]]) -> None:
         try:

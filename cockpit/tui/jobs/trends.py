@@ -7,7 +7,7 @@ A stretch of time in which no node had fresh figures is None, and is drawn as a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from cockpit.model.types import Node
 from cockpit.tui.draw.words import STALE_AFTER
@@ -17,8 +17,6 @@ SPAN = 600.0
 """Seconds that are remembered."""
 POINTS = 60
 EVERY = SPAN / POINTS
-FLEET = ""
-"""The key of the whole fleet's series; the others are ids of jobs."""
 
 
 class Trends:
@@ -26,6 +24,9 @@ class Trends:
 
     def __init__(self) -> None:
         self._series: dict[str, deque[float | None]] = {}
+        """By job id."""
+        self._fleet: deque[dict[str, tuple[float, int]]] = deque(maxlen=POINTS)
+        """For each point, by cluster, the sum of the levels that were known and their number."""
         self._due: float | None = None
 
     def observe(self, frame: Frame) -> bool:
@@ -43,11 +44,18 @@ class Trends:
             for node in frame.fleet.nodes
             if node.sampled_at is not None and frame.mono - node.sampled_at <= STALE_AFTER
         }
-        points = {FLEET: _mean(levels.values())}
+        clusters: dict[str, tuple[float, int]] = {}
+        for (cluster, _), value in levels.items():
+            if value is not None:
+                total, count = clusters.get(cluster, (0.0, 0))
+                clusters[cluster] = (total + value, count + 1)
+        self._fleet.extend([{}] * min(missed, POINTS))
+        self._fleet.append(clusters)
+        points = {}
         for job in frame.fleet.jobs:
             if not job.state.ended and job.seen_at is None:
                 points[job.id] = _mean(levels.get((job.cluster, n.name)) for n in job.nodes)
-        known = {job.id for job in frame.fleet.jobs} | {FLEET}
+        known = {job.id for job in frame.fleet.jobs}
         self._series = {key: each for key, each in self._series.items() if key in known}
         for key, value in points.items():
             series = self._series.setdefault(key, deque(maxlen=POINTS))
@@ -56,15 +64,27 @@ class Trends:
         return True
 
     def of(self, key: str, width: int) -> Sequence[float | None]:
-        """The newest values of a series, 0 to 1, in at most `width` cells: means of all points."""
-        series = list(self._series.get(key, ()))
-        if len(series) <= width or width <= 0:
-            return series if width > 0 else ()
-        size = -(-len(series) // width)
-        cells = []
-        for stop in range(len(series), 0, -size):
-            cells.append(_mean(series[max(stop - size, 0) : stop]))
-        return cells[::-1]
+        """The newest values of a job, 0 to 1, in at most `width` cells: means of all points."""
+        return _cells(list(self._series.get(key, ())), width)
+
+    def fleet(self, clusters: Collection[str], width: int) -> Sequence[float | None]:
+        """The same of all nodes of these clusters, of every node if none is named."""
+        series: list[float | None] = []
+        for point in self._fleet:
+            known = [each for name, each in point.items() if not clusters or name in clusters]
+            count = sum(number for _, number in known)
+            series.append(sum(total for total, _ in known) / count if count else None)
+        return _cells(series, width)
+
+
+def _cells(series: list[float | None], width: int) -> Sequence[float | None]:
+    if len(series) <= width or width <= 0:
+        return series if width > 0 else ()
+    size = -(-len(series) // width)
+    cells = []
+    for stop in range(len(series), 0, -size):
+        cells.append(_mean(series[max(stop - size, 0) : stop]))
+    return cells[::-1]
 
 
 def _level(node: Node) -> float | None:

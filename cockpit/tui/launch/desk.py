@@ -8,13 +8,13 @@ closing its dialog does not stop it.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cockpit.errors import CockpitError, UsageError
 from cockpit.tui.draw.spans import Line
-from cockpit.tui.launch.pad import Draft, LaunchPad, Preview
+from cockpit.tui.launch.pad import Draft, FolderChanged, LaunchPad, Preview
 from cockpit.tui.orders.desk import GROUP
 
 if TYPE_CHECKING:
@@ -129,20 +129,18 @@ class LaunchDesk:
     async def _copy(self, text: str) -> None:
         from cockpit.tui.logs import clipboard
 
-        state = self._app.settings.state_file
-        folder = state.parent if state is not None else None
         try:
-            path = await asyncio.to_thread(clipboard.keep, text, folder)
+            path, _ = await clipboard.copy(self._app, text)
         except OSError as error:
             self._app.say(f"not copied: {error.strerror}", severity="error")
             return
-        sequence = clipboard.sequence(text, os.environ)
-        driver = self._app._driver  # noqa: SLF001 - Textual's own way knows no tmux
-        if sequence and driver is not None:
-            driver.write(sequence)
         self._app.say(f"copied the command, less values of secrets; it is in {path} too")
 
     def carry_out(self, preview: Preview, *, in_spite: bool) -> None:
+        self._carry_out(preview, in_spite=in_spite)
+
+    def _carry_out(self, preview: Preview, *, in_spite: bool, renew: bool = False) -> None:
+        """`renew`: with the folder as it is now."""
         from cockpit.tui.launch.progress import LaunchProgress
 
         pad, form = self._pad, self._form
@@ -154,7 +152,7 @@ class LaunchDesk:
         self.busy = f"{name} is being started"
         self.keep(form.draft)
         self._app.push_screen(dialog, lambda _: self._closed(dialog, form))
-        work = self._launch(pad, preview, dialog, give_up, in_spite=in_spite)
+        work = self._launch(pad, preview, dialog, give_up, in_spite=in_spite, renew=renew)
         self._app.run_worker(work, f"starting {name}", GROUP, exit_on_error=False)
 
     def _closed(self, dialog: LaunchProgress, form: LaunchForm) -> None:
@@ -170,27 +168,40 @@ class LaunchDesk:
         give_up: asyncio.Event,
         *,
         in_spite: bool,
+        renew: bool,
     ) -> None:
         from cockpit.tui.launch.wording import failure_lines
 
         origin, name = self._origin, preview.request.name
         rows: Sequence[Line] = failure_lines(CockpitError("the start broke off", "see :debug"))
+        again: Callable[[], None] | None = None
         try:
+            if renew:
+                preview = await pad.renew(preview, dialog.hear)
+                dialog.hear(f"what is there now: {preview.files} files · {preview.digest[:12]}")
             job = await pad.launch(preview, dialog.hear, give_up, in_spite=in_spite)
         except CockpitError as error:
             rows = failure_lines(error)
+            if isinstance(error, FolderChanged):
+                again = partial(self._carry_out, preview, in_spite=in_spite, renew=True)
             self._app.say(f"{name} was not started", severity="error")
         else:
             rows = ()
         finally:
             self.busy = ""
             if rows:
-                self._not_started(origin, dialog, rows)
+                self._not_started(origin, dialog, rows, again)
         if not rows:
             self._started(origin, dialog, job, name)
 
-    def _not_started(self, origin: str, dialog: LaunchProgress, rows: Sequence[Line]) -> None:
-        dialog.fail(rows)
+    def _not_started(
+        self,
+        origin: str,
+        dialog: LaunchProgress,
+        rows: Sequence[Line],
+        again: Callable[[], None] | None,
+    ) -> None:
+        dialog.fail(rows, again)
         form = self._form
         if form is not None and self._origin == origin:
             form.fail(rows)

@@ -25,9 +25,15 @@ _ALIASES = {"script": "target", "module": "target", "command": "target"}
 
 
 def check(
-    draft: Draft, config: Config, fleet: Fleet, environ: Mapping[str, str] | None = None
+    draft: Draft,
+    config: Config,
+    fleet: Fleet,
+    environ: Mapping[str, str] | None = None,
+    *,
+    mono: float | None = None,
 ) -> Checked:
-    """The request for a draft, with the nodes that are free first, or every problem that shows."""
+    """The request for a draft, with the nodes that are free first, or every problem that shows.
+    `mono`: as `candidates` takes it."""
     asked, problems = read(draft, environ)
     cluster = config.clusters.get(draft.cluster)
     if cluster is not None and cluster.read_only:
@@ -37,7 +43,7 @@ def check(
         if request.cluster.read_only:
             name = request.cluster.name
             problems.setdefault("cluster", Trouble(f"cluster {name} is read-only on the screen"))
-        specs = order(request.nodes, candidates(request.cluster, fleet))
+        specs = order(request.nodes, candidates(request.cluster, fleet, mono))
         taken = {spec.name for spec in specs[: request.max_nodes]}
         usual = {spec.name for spec in request.nodes[: request.max_nodes]}
         if taken != usual:

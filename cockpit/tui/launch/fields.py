@@ -7,15 +7,19 @@ from typing import NamedTuple
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from cockpit.profiles.types import Config
+from cockpit.text import clean
 from cockpit.tui.draw.spans import Line, Span, line
 from cockpit.tui.launch import drafts
 from cockpit.tui.launch.pad import Draft, Trouble
 from cockpit.tui.launch.wording import trouble_line
 from cockpit.tui.widgets.chooser import Chooser, Option
+from cockpit.tui.widgets.cleanarea import CleanArea
+from cockpit.tui.widgets.cleaninput import CleanInput
 from cockpit.tui.widgets.lines import LineWidget
 from cockpit.tui.widgets.reader import wrapped
 
@@ -89,7 +93,7 @@ def _runs(config: Config, name: str) -> str:
     return f"{job.script or job.module or ' '.join(job.command or ())} on {job.cluster}"
 
 
-class VariableArea(TextArea):
+class VariableArea(CleanArea):
     """K=V lines; what looks secret is shown as stars. Up and down leave it at its edges."""
 
     def get_line(self, line_index: int) -> Text:
@@ -129,7 +133,7 @@ class FieldRow(LineWidget):
             )
             self.entry.cursor_blink = False
         else:
-            self.entry = Input(value, id=field.name, compact=True, select_on_focus=False)
+            self.entry = CleanInput(value, id=field.name, compact=True, select_on_focus=False)
             self.entry.cursor_blink = False
         self.styles.height = self._height
 
@@ -156,8 +160,10 @@ class FieldRow(LineWidget):
 
     def suggest(self, text: str) -> None:
         """What holds while nothing is typed."""
-        if isinstance(self.entry, (Input, TextArea)):
+        if isinstance(self.entry, Input):
             self.entry.placeholder = text
+        elif isinstance(self.entry, TextArea):
+            self.entry.placeholder = Content(clean(text))
 
     def tell(self, note: Line | None) -> None:
         """Show a note where nothing is wrong."""

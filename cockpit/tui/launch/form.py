@@ -134,6 +134,8 @@ class LaunchForm(ModalScreen[None]):
         """The newest preview that was on the screen."""
         self._asked: About = ()
         """What the nodes are being asked about."""
+        self._asking_no = 0
+        """Counts the questions: one that another took the place of has no say any more."""
         self._composed = False
 
     def compose(self) -> ComposeResult:
@@ -208,7 +210,8 @@ class LaunchForm(ModalScreen[None]):
         for name, text in launchwords.defaults(self._draft, config).items():
             self._rows[name].suggest(text)
         cluster = config.clusters.get(self._cluster)
-        known = candidates(cluster, self._owner.frame.fleet) if cluster is not None else ()
+        frame = self._owner.frame
+        known = candidates(cluster, frame.fleet, frame.mono) if cluster is not None else ()
         changed = [item.standing for item in known] != [item.standing for item in self._known]
         self._known = known
         self._rows["cluster"].tell(launchwords.free_note(known) if known else None)
@@ -258,10 +261,11 @@ class LaunchForm(ModalScreen[None]):
     def _ask(self, delay: float = 0.0) -> None:
         """Have the nodes of the plan look at themselves, in a worker of its own."""
         self._asked = self._now.about
-        work = self._asking(self._asked, delay)
+        self._asking_no += 1
+        work = self._asking(self._asked, delay, self._asking_no)
         self.run_worker(work, "the check", ASK, exclusive=True, exit_on_error=False)
 
-    async def _asking(self, about: About, delay: float) -> None:
+    async def _asking(self, about: About, delay: float, number: int) -> None:
         now = self._now
         try:
             await asyncio.sleep(delay)
@@ -275,7 +279,7 @@ class LaunchForm(ModalScreen[None]):
         except CockpitError as error:
             now.notes = (line(Span(f"▲ not checked: {error.message}", "warn")),)
         finally:
-            if self._asked == about:
+            if self._asking_no == number:
                 now.asking, self._asked = "", ()
         self._draw()
 
@@ -370,6 +374,9 @@ class LaunchForm(ModalScreen[None]):
         """Ask the nodes again, now."""
         if self._now.preview is None:
             self._owner.say(self.objection, severity="warning")
+            return
+        if self._now.asking and self._asked == self._now.about:
+            self._owner.say("the nodes are being asked already")
             return
         self._now.reports.pop(self._now.about, None)
         self._now.notes = ()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from cockpit.errors import CockpitError
 from cockpit.launchers.plan import Request
 from cockpit.model.doctor import Report
 from cockpit.model.types import Job
 from cockpit.profiles.types import Config
+
+if TYPE_CHECKING:
+    from cockpit.packaging import Package
 
 Say = Callable[[str], None]
 
@@ -77,6 +81,12 @@ class Preview(NamedTuple):
     files: int = 0
     warnings: tuple[str, ...] = ()
     """What was worth a word while it was packed."""
+    package: Package | None = None
+    """What is sent: the very package whose digest was shown."""
+
+
+class FolderChanged(CockpitError):
+    """What the plan shows cannot be sent any more; `LaunchPad.renew` takes what is there now."""
 
 
 class LaunchPad(Protocol):
@@ -97,8 +107,11 @@ class LaunchPad(Protocol):
         """Start it; the job's id once every node runs it.
 
         Once `give_up` is set, what has begun is ended and an error says what became of it.
-        `in_spite` of what preflight found. Raises StartError, CockpitError.
+        `in_spite` of what preflight found. Raises StartError, FolderChanged, CockpitError.
         """
+
+    async def renew(self, preview: Preview, say: Say) -> Preview:
+        """The same with the folder as it is now. Raises CockpitError."""
 
     async def save(self, draft: Draft, name: str) -> Path:
         """Write the draft as a job profile and bring it into force; the file. Raises ConfigError,

@@ -17,6 +17,7 @@ from cockpit.tui.dialogs import GridDialog, content
 from cockpit.tui.draw.spans import Line, Span
 from cockpit.tui.launch.wording import STANDING
 from cockpit.tui.widgets.chooser import Option
+from cockpit.tui.widgets.cleaninput import CleanInput
 from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid, cell
 from cockpit.tui.widgets.reader import Reader
 
@@ -184,7 +185,7 @@ class NameDialog(ModalScreen["str | None"]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(content("Save as a job profile"), classes="dialog-title")
-            yield Input(self._proposed, id="typed", compact=True, select_on_focus=False)
+            yield CleanInput(self._proposed, id="typed", compact=True, select_on_focus=False)
             yield Static("", id="outcome")
             with Horizontal(classes="buttons"):
                 yield Button("Do nothing", id="no", compact=True)

@@ -23,6 +23,7 @@ class LaunchProgress(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close"),
         Binding("g", "give_up", "Give the start up"),
+        Binding("n", "renew", "Launch with what is there now"),
         Binding("left,up", "app.focus_previous", show=False),
         Binding("right,down", "app.focus_next", show=False),
     ]
@@ -34,6 +35,7 @@ class LaunchProgress(ModalScreen[None]):
         self._rows: list[Line] = []
         self._composed = False
         self.failed = False
+        self._renew: Callable[[], None] | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -41,6 +43,7 @@ class LaunchProgress(ModalScreen[None]):
             yield Reader(id="said")
             with Horizontal(classes="buttons"):
                 yield Button("Give up (g)", id="stop", compact=True)
+                yield Button("Launch with what is there now (n)", id="renew", compact=True)
                 yield Button("Close (it goes on)", id="close", compact=True)
 
     def on_mount(self) -> None:
@@ -53,9 +56,11 @@ class LaunchProgress(ModalScreen[None]):
         self._rows.append(line(text))
         self._draw()
 
-    def fail(self, rows: Sequence[Line]) -> None:
-        """It was not started; why."""
+    def fail(self, rows: Sequence[Line], renew: Callable[[], None] | None = None) -> None:
+        """It was not started; why. `renew`: starts it with the folder as it is now, if that would
+        help."""
         self.failed = True
+        self._renew = renew
         self._rows.extend(rows)
         self._draw()
 
@@ -69,12 +74,18 @@ class LaunchProgress(ModalScreen[None]):
         reader.show(rows)
         reader.bottom()
         self.query_one("#stop", Button).display = not self.failed
+        self.query_one("#renew", Button).display = self._renew is not None
         label = "Back to the form" if self.failed else "Close (it goes on)"
         self.query_one("#close", Button).label = label
 
     def action_give_up(self) -> None:
         if not self.failed:
             self._give_up()
+
+    def action_renew(self) -> None:
+        if self._renew is not None:
+            self.dismiss(None)
+            self._renew()
 
     def action_close(self) -> None:
         self.dismiss(None)
@@ -83,5 +94,7 @@ class LaunchProgress(ModalScreen[None]):
     def _pressed(self, event: Button.Pressed) -> None:
         if event.button.id == "stop":
             self.action_give_up()
+        elif event.button.id == "renew":
+            self.action_renew()
         else:
             self.dismiss(None)

@@ -12,7 +12,7 @@ from cockpit.model.doctor import Finding, Level, Report
 from cockpit.profiles.types import Config, JobProfile
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, join, line
-from cockpit.tui.draw.words import size_of, span_of_time
+from cockpit.tui.draw.words import LEVEL, size_of, span_of_time
 from cockpit.tui.launch.pad import Draft, Preview, Trouble
 
 STANDING = {
@@ -20,12 +20,6 @@ STANDING = {
     Standing.UNKNOWN: ("?", "stale"),
     Standing.BUSY: ("●", "warn"),
     Standing.AWAY: ("✖", "bad"),
-}
-LEVEL = {
-    Level.OK: ("✔", "ok"),
-    Level.WARN: ("▲", "warn"),
-    Level.CRIT: ("✖", "bad"),
-    Level.UNKNOWN: ("?", "stale"),
 }
 OLD = 15.0
 """Seconds after which checks are shown with their age."""

@@ -64,10 +64,15 @@ class LiveProfileDesk:
 
     @property
     def target(self) -> Path:
-        return self.files[0].path if self.files else _choices(self._named)[0].path
+        if self.files:
+            return self.files[0].path
+        try:
+            return _choices(self._named)[0].path
+        except ConfigError:
+            return profiles.user_file(os.environ)
 
     async def reload(self) -> Sequence[Problem]:
-        self._read = await asyncio.to_thread(_look, self._named)
+        self._read = await asyncio.to_thread(_look, self._named, self._read)
         config = self._read.config
         if config is not None:
             config = profiles.with_added(config, self.config)
@@ -131,9 +136,22 @@ class LiveProfileDesk:
         return cluster
 
 
-def _look(named: Path | None) -> _Read:
+def _look(named: Path | None, before: _Read) -> _Read:
+    """What is there now; where nothing can be looked at, what was there `before` and why."""
     # The stamp comes first: what is written while it is read shows as a change.
     stamp = _stamp(named)
+    problems: Sequence[Problem]
+    try:
+        return _found(stamp, named)
+    except ConfigError as error:
+        problems = error.problems
+    except OSError as error:
+        problems = (Problem(f"the profiles cannot be read: {error.strerror or error}"),)
+    return before._replace(stamp=stamp, config=None, problems=problems)
+
+
+def _found(stamp: tuple[object, ...], named: Path | None) -> _Read:
+    """Raises OSError, and ConfigError where there is no folder to look in."""
     files = profiles.config_files(named)
     config: Config | None
     try:
@@ -148,8 +166,12 @@ def _look(named: Path | None) -> _Read:
 
 def _stamp(named: Path | None) -> tuple[object, ...]:
     """Equal as long as the same files are in force and none of them was written."""
+    try:
+        files = profiles.config_files(named)
+    except ConfigError as error:
+        return (error.message,)
     found: list[object] = []
-    for file in profiles.config_files(named):
+    for file in files:
         try:
             status = file.stat()
         except OSError:

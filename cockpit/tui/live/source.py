@@ -10,7 +10,7 @@ from cockpit.controller import CancelReport, Controller
 from cockpit.errors import CockpitError
 from cockpit.model.doctor import Report
 from cockpit.model.logtypes import LogDocument
-from cockpit.model.reports import RestartOptions
+from cockpit.model.reports import NodeProof, RestartOptions
 from cockpit.model.stacks import StackReport
 from cockpit.model.types import Fleet
 from cockpit.profiles.loading import user_file
@@ -32,8 +32,11 @@ class LiveOrders:
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
 
-    async def cancel(self, job_id: str, say: Say) -> CancelReport:
-        return await self._controller.cancel(job_id, reason="cancelled on the screen", say=say)
+    async def cancel(
+        self, job_id: str, say: Say, found: Callable[[NodeProof], None]
+    ) -> CancelReport:
+        reason = "cancelled on the screen"
+        return await self._controller.cancel(job_id, reason=reason, say=say, found=found)
 
     async def restart(self, job_id: str, options: RestartOptions, say: Say) -> int:
         report = await self._controller.restart(job_id, options=options, say=say)

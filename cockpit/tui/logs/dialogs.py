@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from cockpit.tui.dialogs import content
 from cockpit.tui.logs.streams import Offer
+from cockpit.tui.widgets.cleaninput import CleanInput
 from cockpit.tui.widgets.grid import Column, Row, RowGrid, cell
 
 ROWS = 14
@@ -35,7 +36,7 @@ class ChoiceDialog(ModalScreen["str | None"]):
         super().__init__()
         self._heading = title
         self._offers = offers
-        self._box = Input(placeholder=placeholder, compact=True)
+        self._box = CleanInput(placeholder=placeholder, compact=True)
         self._box.cursor_blink = False
         self._grid: RowGrid[Offer] = RowGrid(
             (Column("", 18), Column("", 24, grow=1)),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from cockpit.errors import CockpitError
 from cockpit.text import count_of
 from cockpit.tui.draw.words import size_of
+from cockpit.tui.errands import start
 from cockpit.tui.logs.feed import LogFeed
 from cockpit.tui.logs.level import Level
 from cockpit.tui.logs.view import LogView
@@ -46,7 +47,7 @@ class LogErrands:
             except OSError as error:
                 self._say(f"{error.filename or 'file'}: {error.strerror or error}", warn=True)
 
-        self._view.run_worker(guarded(), group=group, exclusive=True, exit_on_error=False)
+        start(self._view, guarded(), group, group=group, exclusive=True)
 
     # ----------------------------------------------------------------------- seek
 
@@ -114,15 +115,9 @@ class LogErrands:
             from cockpit.tui.logs.export import as_text
 
             app = cast("CockpitApp", self._view.app)
-            text = as_text(lines)
-            state = app.settings.state_file
-            path = await asyncio.to_thread(clipboard.keep, text, state.parent if state else None)
-            sequence = clipboard.sequence(text, os.environ)
-            driver = app._driver  # noqa: SLF001 - Textual's own way knows no tmux
-            if sequence and driver is not None:
-                driver.write(sequence)
+            path, taken = await clipboard.copy(app, as_text(lines))
             most = ", the most at once," if len(lines) == MOST_COPIED else ""
-            where = "copied to the clipboard and" if sequence else "too much for a clipboard:"
+            where = "copied to the clipboard and" if taken else "too much for a clipboard:"
             self._say(f"{count_of(len(lines), 'line')}{most} {where} written to {path}")
 
         self._work(work(), "copy")

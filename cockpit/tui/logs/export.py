@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import platformdirs
 
 from cockpit.model.logtypes import RawLine
 from cockpit.text import clean_line
 from cockpit.tui.draw.words import fine_clock_time
+from cockpit.tui.logs.clipboard import saved_below
 from cockpit.tui.logs.drawing import label_of
 from cockpit.tui.logs.rows import MOST, LogRows
 
@@ -31,9 +32,13 @@ def as_text(lines: Sequence[RawLine]) -> str:
 
 
 def free_path(job_id: str) -> Path:
-    """Where to save a job's log: a file in the current folder that does not exist yet."""
+    """Where to save a job's log: a file that does not exist yet, in the folder of what is saved,
+    which only this person can read. Raises OSError.
+
+    It is not the current folder: that may be the code which the next run takes to the nodes.
+    """
     stem = re.sub(r"[^\w.-]", "_", job_id).lstrip(".") or "log"
-    folder = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.mkdtemp())
+    folder = saved_below(platformdirs.user_state_path("cockpit"))
     path = folder / f"{stem}.log"
     number = 2
     while path.exists():

@@ -12,6 +12,12 @@ _EVERY = 1.0
 """Seconds over which lines are counted."""
 
 
+FAST = 10_000
+"""Lines a second that nobody reads as they go by …"""
+FAST_EVERY = 0.09
+"""… so that they are taken in after so many seconds only: a little less than every other pulse."""
+
+
 class LogFeed:
     """Owned by the app, one at a time; `error` says why there is no document.
 
@@ -33,14 +39,23 @@ class LogFeed:
         self.rate = 0.0
         self._clock = clock
         self.streams = 0 if document is None else len(document.origins)
-        self._counted = (clock(), 0 if document is None else document.end)
+        self._polled = clock()
+        self._counted = (self._polled, 0 if document is None else document.end)
 
     def poll(self) -> bool:
         """Take what is new; True when there is something to draw."""
         document = self.document
         if document is None:
             return False
+        now = self._clock()
+        if self.rate > FAST and 0 <= now - self._polled < FAST_EVERY:
+            return False
+        self._polled = now
+        opening = document.opening
         changed = document.poll()
+        if opening:
+            # What was written before somebody looked does not come now.
+            self._counted = (now, document.end)
         return self._look_around() or changed
 
     def choose(self, choice: Choice) -> None:

@@ -56,6 +56,9 @@ class MemoryDocument:
         self._size = sum(len(data) + 1 for _, _, data in self._all.lines)
         self.selected: frozenset[Origin] | None = None
         self.notice = notice
+        self.opening = True
+        """Until the first `poll`."""
+        self.grown = 0
         self.closed = False
 
     @property
@@ -83,7 +86,7 @@ class MemoryDocument:
         self._all.append((origin, at, data))
 
     def poll(self) -> bool:
-        changed = False
+        self.opening = changed = False
         lines = self._all.lines
         for index in range(self._taken, len(lines)):
             if self._shows(lines[index]):

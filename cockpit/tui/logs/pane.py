@@ -21,6 +21,7 @@ from cockpit.tui.logs.level import Level
 from cockpit.tui.logs.query import Query
 from cockpit.tui.logs.streams import ALL, Choice
 from cockpit.tui.logs.view import LogView
+from cockpit.tui.widgets.cleaninput import CleanInput
 
 if TYPE_CHECKING:
     from cockpit.tui.app import CockpitApp
@@ -36,7 +37,7 @@ class LogPane(Vertical):
         self.view = LogView()
         self._errands = LogErrands(self.view, self._say)
         self._feed: LogFeed | None = None
-        self._box = Input(compact=True)
+        self._box = CleanInput(compact=True)
         self._box.cursor_blink = False
         self._finding = False
         self._last = {False: "", True: ""}
@@ -66,6 +67,8 @@ class LogPane(Vertical):
         if feed is None:
             return
         same = feed is self._feed
+        if self._feed is not None and feed.job_id != self._feed.job_id:
+            self._forget()
         self._feed = feed
         self.view.show_choice(feed.choice)
         self.view.rate = feed.rate
@@ -73,6 +76,14 @@ class LogPane(Vertical):
         if self._words is not None:
             words, self._words = self._words, None
             self.choose(words)
+
+    def _forget(self) -> None:
+        """What was sought in one job does not hide the lines of another."""
+        if self._box.has_focus:
+            self._close()
+        self._box.display = False
+        self._words = None
+        self.view.forget()
 
     def arrived(self) -> None:
         feed = self._feed
@@ -101,20 +112,26 @@ class LogPane(Vertical):
         self._open(self._last[True], finding=True)
 
     def _open(self, text: str, *, finding: bool) -> None:
+        self.view.rest()
         self._finding = finding
         self._box.placeholder = _FIND if finding else _FILTER
         self._box.value = text
         self._box.display = True
-        self.screen.set_focus(self._box)  # at once: more keys may be waiting
+        if self._box.is_attached:
+            self.screen.set_focus(self._box)  # at once: more keys may be waiting
+        else:
+            self._box.call_later(self._box.focus)
 
     def _close(self) -> None:
         self._box.display = False
         self.view.focus()
 
     def clear_filter(self) -> bool:
-        """Take back one thing after the other: the selection, what is sought, the filter and the
-        level. False when all is shown already."""
+        """Take back one thing after the other: the way to the first line, the selection, what is
+        sought, the filter and the level. False when all is shown already."""
         view = self.view
+        if view.rest():
+            return True
         if self._box.display:
             self._close()
             if self._finding:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, join, line
-from cockpit.tui.draw.words import ranks_of
+from cockpit.tui.draw.words import extent
 from cockpit.tui.frame import Frame
 from cockpit.tui.jobs.joblist import state_span
 from cockpit.tui.logs.level import Level
@@ -28,6 +28,8 @@ class LogsView(CockpitView):
         self._title = Lines(id="logs-title")
         self.log_pane = LogPane(id="logs-log")
         self._shown: tuple[Frame, str | None] | None = None
+        self._told: tuple[object, ...] | None = None
+        """What the title was made of."""
 
     def compose(self) -> ComposeResult:
         yield self._title
@@ -50,18 +52,21 @@ class LogsView(CockpitView):
         job = frame.job(job_id)
         pane = self.log_pane
         assert pane is not None
+        view = pane.view
+        told = (job, view.choice, view.level, view.pattern, view.found)
+        if self._told is not None and all(map(operator.is_, told, self._told)):
+            return
+        self._told = told
         if job is None:
             self._title.show(line(Span(" Logs", "title"), Span("  no job is selected", "dim")))
             return
-        view = pane.view
         parts: list[tuple[Span, ...]] = [
             (Span(" Logs ", "title"), Span(job.name, "strong")),
             (state_span(job),),
             (Span(view.choice.label, "accent" if view.choice.words else ""),),
         ]
         if not view.choice.words:
-            size = f"{count_of(ranks_of(job), 'rank')} on {count_of(len(job.nodes), 'node')}"
-            parts[-1] = (Span(f"{size}, merged"),)
+            parts[-1] = (Span(f"{extent(job)}, merged"),)
         if view.level is not Level.ALL:
             word = "errors" if view.level is Level.ERROR else "warnings and errors"
             parts.append((Span(word, "warn"),))

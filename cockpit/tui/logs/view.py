@@ -26,6 +26,7 @@ from cockpit.model.logtypes import LogDocument
 from cockpit.text import clean
 from cockpit.tui.draw.spans import RANK_COLOURS, Line, Span
 from cockpit.tui.draw.themes import colourless
+from cockpit.tui.errands import start
 from cockpit.tui.logs import sgr
 from cockpit.tui.logs.drawing import LABEL_LIMIT, Facts, Look, Times, label_of, status
 from cockpit.tui.logs.level import Level
@@ -54,6 +55,8 @@ _SLICE = 0.008
 
 _STRIPS = 512
 """Rows that are kept as the terminal gets them."""
+
+_FETCHING = "fetching earlier lines"
 
 _OF_STYLES = (ANSIToTruecolor, DimFilter, Monochrome, NoColor)
 """Filters of lines that look at styles only, so that once for each style is enough."""
@@ -84,6 +87,8 @@ class LogView(LineWidget, can_focus=True):
         """What is being done with the log beside, for the status row."""
         self._filter: Query | None = None
         self._notice = ""
+        self._climbing = False
+        """On the way to the very first line, which is to be fetched."""
         self._left = 0
         self._label = 8
         self._since: float | None = None
@@ -106,6 +111,7 @@ class LogView(LineWidget, can_focus=True):
     def attach(self, document: LogDocument | None, notice: str = "", *, at: bool = False) -> None:
         """Show another document, from its end, or with `at` from the time that is read now."""
         self._notice = notice
+        self._climbing = False
         if document is self.document or (document is None and not self.document.end):
             self.redraw()
             return
@@ -200,6 +206,14 @@ class LogView(LineWidget, can_focus=True):
         self.post_message(self.Changed())
         self.redraw()
 
+    def forget(self) -> None:
+        """Seek nothing any more; for the document that is attached next."""
+        self.query_text = ""
+        self.level = Level.ALL
+        self.choice = ALL
+        self.found = None
+        self.post_message(self.Changed())
+
     @property
     def filtered(self) -> bool:
         return self.window.rows.matches is not None
@@ -225,11 +239,25 @@ class LogView(LineWidget, can_focus=True):
         """Search what was not searched: at once when it is little, else in slices beside."""
         matches = self.window.rows.matches
         if matches is None or (self._scanner is not None and not self._scanner.is_finished):
+            if matches is None:
+                self._look_back()
             return
-        if not self._advance(matches, _NOW) and self.is_attached:
-            self._scanner = self.run_worker(
-                self._scan_on(matches), group="scan", exclusive=True, exit_on_error=False
+        if self._advance(matches, _NOW):
+            self._look_back()
+        elif self.is_attached:
+            self._scanner = start(
+                self,
+                self._scan_on(matches),
+                "the search",
+                group="scan",
+                exclusive=True,
+                failed=self._scan_broke,
             )
+
+    def _scan_broke(self, _: str) -> None:
+        """Nothing more will be found: do not say that it is still sought."""
+        self.window.settled = True
+        self.redraw()
 
     def _advance(self, matches: Matches, seconds: float) -> bool:
         window = self.window
@@ -248,16 +276,38 @@ class LogView(LineWidget, can_focus=True):
                 self.redraw()
                 drawn = time.perf_counter()
             if done:
+                self._look_back()
                 return
             # What is on the screen goes first; the rest of a long log leaves time for others.
             await asyncio.sleep(_SLICE / 2 if self.window.settled else 0)
         self.call_later(self._scan)
+
+    def _look_back(self) -> None:
+        """All that is held was searched: ask for earlier lines, where those that are shown do not
+        fill the screen, or the first one is wanted."""
+        window = self.window
+        document = window.document
+        rows = window.rows
+        if self._climbing:
+            self._sync()
+            window.top()
+        if document.complete:
+            self._climbing = False
+        elif self._climbing or (
+            rows.matches is not None
+            and len(rows.after(document.first, window.height)) < window.height
+        ):
+            first = document.first
+            document.older()
+            if document.first < first:
+                self.call_later(self.arrived)
 
     # ------------------------------------------------------------------- movement
 
     def moved(self, do: Callable[[LogWindow], object]) -> None:
         """Have the window move, fetch earlier lines where it comes near the first ones."""
         self._wanted = None
+        self._climbing = False
         self._sync()
         do(self.window)
         if self.window.near_top and not self.document.complete:
@@ -272,8 +322,19 @@ class LogView(LineWidget, can_focus=True):
         self.moved(lambda window: window.page(direction))
 
     def top(self) -> None:
-        """To the first line that is held; earlier ones are asked for."""
+        """To the first line; earlier ones are fetched until it is there, or something else is
+        done."""
         self.moved(lambda window: window.top())
+        self._climbing = True
+        self._scan()
+        self.redraw()
+
+    def rest(self) -> bool:
+        """End the way to the first line; False when there is none."""
+        climbing, self._climbing = self._climbing, False
+        if climbing:
+            self.redraw()
+        return climbing
 
     def bottom(self) -> None:
         """Go to the newest line and follow."""
@@ -380,6 +441,10 @@ class LogView(LineWidget, can_focus=True):
         if matches is not None and self.document.end > self.document.first:
             if matches.behind or (matches.earlier and not matches.capped):
                 return "  searching…"
+            if not self.document.complete:
+                held = self.document.end - self.document.first
+                lines = "line" if held == 1 else f"{held:,} lines"
+                return f"  no match in the newest {lines}; looking further back…"
             sought = self.query_text or f"level {self.level.name.lower()}"
             return f"  no line matches {sought}"
         return f"  {self._notice or self.document.notice or 'no lines yet'}"
@@ -389,7 +454,13 @@ class LogView(LineWidget, can_focus=True):
         document = window.document
         matches = window.rows.matches
         selection = window.selection
-        notes = [self.busy, document.notice, self._filter.note if self._filter else ""]
+        climbing = self._climbing and not document.notice.startswith(_FETCHING)
+        notes = [
+            self.busy,
+            f"{_FETCHING}…" if climbing else "",
+            document.notice,
+            self._filter.note if self._filter else "",
+        ]
         return Facts(
             following=window.following,
             new=window.behind,

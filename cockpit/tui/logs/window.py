@@ -61,6 +61,7 @@ class LogWindow:
         self._skip = 0
         self._pin: _Pin | None = None
         self._drawn: dict[int, tuple[tuple[int, bool], list[Line]]] = {}
+        self._grown = document.grown
 
     @property
     def document(self) -> LogDocument:
@@ -92,6 +93,10 @@ class LogWindow:
     def view(self) -> list[Row]:
         """What is on the screen, at most `height` rows."""
         self.rows.sync()
+        if self._grown != self.document.grown:
+            # A progress bar without a newline went on.
+            self._grown = self.document.grown
+            self._drawn.clear()
         if self.following:
             return self._ending()
         rows = self._pinned(self._pin) if self._pin is not None else self._reading()
@@ -123,7 +128,7 @@ class LogWindow:
         missing = self.height - len(rows)
         if missing and rows:
             rows = [*self._before(rows[0].number, rows[0].sub, missing), *rows]
-        return rows
+        return rows or self._before(self.document.end, 0, self.height)
 
     def _from(self, number: int, sub: int, count: int) -> list[Row]:
         """The first `count` rows from row `sub` of line `number` on."""

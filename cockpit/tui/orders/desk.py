@@ -16,7 +16,7 @@ from textual.worker import Worker
 from cockpit.errors import CockpitError, JobNotFound, UsageError
 from cockpit.model.find import find
 from cockpit.model.types import Job, Node
-from cockpit.text import count_of
+from cockpit.text import clean, count_of
 from cockpit.tui.actions import View
 from cockpit.tui.dialogs import ConfirmDialog
 from cockpit.tui.frame import Frame
@@ -25,6 +25,7 @@ from cockpit.tui.orders.ending import Ending
 from cockpit.tui.source import Orders, Source
 
 if TYPE_CHECKING:
+    from cockpit.model.reports import NodeProof
     from cockpit.tui.orders.progress import ProgressDialog
 
 GROUP = "orders"
@@ -70,7 +71,8 @@ class OrderDesk:
 
     def names(self) -> Sequence[str]:
         """What jobs can be called on the command line, the newest first."""
-        return [word for job in self._host.frame.fleet.jobs for word in (job.name, job.id)]
+        jobs = self._host.frame.fleet.jobs
+        return [clean(word) for job in jobs for word in (job.name, job.id)]
 
     def find(self, reference: str) -> Job:
         """The job that is meant. Raises UsageError."""
@@ -80,12 +82,23 @@ class OrderDesk:
             raise UsageError(error.message, error.hint) from error
 
     @property
-    def targets(self) -> Sequence[Job]:
-        """The jobs that a cancel would be about: those marked in the list, or the one at hand."""
-        if self._host.view is View.JOBS and self._host.marked_jobs:
-            return [job for job in self._host.marked_jobs if not job.state.ended]
+    def chosen(self) -> Sequence[Job]:
+        """The jobs that an order would be about: those marked in the list, or the one at hand."""
+        if self._marked:
+            return self._host.marked_jobs
         job = self._host.job
         return [job] if job is not None else []
+
+    @property
+    def targets(self) -> Sequence[Job]:
+        """Of the chosen ones those that a cancel would be about; marked ones that have ended are
+        left out."""
+        chosen = self.chosen
+        return [job for job in chosen if not job.state.ended] if self._marked else chosen
+
+    @property
+    def _marked(self) -> bool:
+        return self._host.view is View.JOBS and bool(self._host.marked_jobs)
 
     # ------------------------------------------------------------------ what actions ask
 
@@ -95,21 +108,26 @@ class OrderDesk:
         if not jobs or not self._may(jobs):
             return
         grace = self._grace(jobs)
+        ended = [] if job is not None else [each for each in self.chosen if each not in jobs]
 
         def order(jobs: Sequence[Job]) -> orders.Order:
             if len(jobs) == 1:
-                return orders.cancel(jobs[0], grace)
-            return orders.cancel_many(jobs, grace)
+                return orders.cancel(jobs[0], grace, ended)
+            return orders.cancel_many(jobs, grace, ended)
 
         named = jobs[0].name if len(jobs) == 1 else count_of(len(jobs), "job")
         dialog = ConfirmDialog(order(jobs), lambda frame: order(_newer(jobs, frame)))
         self._confirm(dialog, jobs, f"cancelling {named}", "cancelling", self._cancel, ending=True)
 
     def restart(self, job: Job | None = None) -> None:
-        """Ask how, then restart."""
-        job = job or self._host.job
-        if job is None or not self._may([job]):
+        """Ask how, then restart; several that are marked on the nodes that each of them has."""
+        jobs = self.chosen if job is None else [job]
+        if not jobs or not self._may(jobs):
             return
+        if len(jobs) > 1:
+            self._restart_many(jobs)
+            return
+        job = jobs[0]
         from cockpit.tui.orders.restartdialog import RestartDialog
 
         marked = [n.name for n in self._host.marked_nodes if n.cluster == job.cluster]
@@ -122,6 +140,19 @@ class OrderDesk:
             progress.succeed(job.id, f"attempt {number} of {job.name} has started")
 
         self._confirm(dialog, [job], f"restarting {job.name}", "restarting", carry_out)
+
+    def _restart_many(self, jobs: Sequence[Job]) -> None:
+        from cockpit.model.reports import RestartOptions
+
+        async def carry_out(job: Job, progress: ProgressDialog) -> None:
+            number = await self._orders.restart(job.id, RestartOptions(), progress.hear)
+            progress.succeed(job.id, f"attempt {number} has started")
+
+        dialog = ConfirmDialog(
+            orders.restart_many(jobs), lambda frame: orders.restart_many(_newer(jobs, frame))
+        )
+        title = f"restarting {count_of(len(jobs), 'job')}"
+        self._confirm(dialog, jobs, title, "restarting", carry_out)
 
     def restart_ranks(self) -> None:
         """Ask, then restart the ranks in place."""
@@ -233,7 +264,10 @@ class OrderDesk:
         return self._source.orders
 
     async def _cancel(self, job: Job, progress: ProgressDialog) -> None:
-        progress.prove(job.id, await self._orders.cancel(job.id, progress.hear))
+        def found(proof: NodeProof) -> None:
+            progress.found(job.id, proof)
+
+        progress.prove(job.id, await self._orders.cancel(job.id, progress.hear, found))
 
     async def _ranks(self, job: Job, progress: ProgressDialog) -> None:
         await self._orders.restart_ranks(job.id, progress.hear)

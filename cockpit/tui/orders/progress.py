@@ -25,6 +25,8 @@ from cockpit.tui.widgets.lines import Lines
 
 HEARD = 3
 """Lines about the progress that stay in sight."""
+NARROW = 54
+"""Cells for the steps while the dialog has no size yet."""
 
 
 class Place(NamedTuple):
@@ -110,7 +112,12 @@ class ProgressDialog(FrameDialog[None]):
         if self._ending is not None:
             nodes = {seat: node for job in jobs for seat, node in seats(job.id, job.nodes).items()}
             self._ending.observe(nodes, self._proofs, self._now)
-            self._steps.show(self._ending.line())
+            steps = self._ending.lines(self._steps.size.width or NARROW)
+            self._steps.styles.height = len(steps)
+            self._steps.show(*steps)
+
+    def on_resize(self) -> None:
+        self._show()
 
     def hear(self, text: str) -> None:
         """A line about the progress."""
@@ -118,6 +125,12 @@ class ProgressDialog(FrameDialog[None]):
         self._heard = [*self._heard, said][-HEARD:]
         self._said.styles.height = len(self._heard)
         self._said.show(*self._heard)
+
+    def found(self, job_id: str, proof: NodeProof) -> None:
+        """One node was searched; the others may not be done yet."""
+        self._proofs[job_id, proof.name] = proof
+        self._show()
+        self._grid.redraw()
 
     def prove(self, job_id: str, report: CancelReport) -> None:
         """A job is ended; show per node what was found."""
@@ -150,12 +163,11 @@ class ProgressDialog(FrameDialog[None]):
 
     def _row(self, place: Place) -> Row:
         node = place.node
-        glyph, tone = NODE[node.state]
         several = f"{place.job.name} " if len(self._jobs) > 1 else ""
         return Row(
             (
                 Cell((Span(several, "dim"), Span(node.name))),
-                cell(f"{glyph} {node.state.value}", tone),
+                _state(node, self._proofs.get(place.seat)),
                 _found(node, self._proofs.get(place.seat)),
             )
         )
@@ -172,6 +184,16 @@ class ProgressDialog(FrameDialog[None]):
     @on(Button.Pressed)
     def _pressed(self) -> None:
         self.dismiss(None)
+
+
+def _state(node: JobNode, report: NodeProof | None) -> Cell:
+    """What a node does; of one out of reach, what it did last."""
+    asked = report is not None and not report.unreachable
+    away = node.link.state is not LinkState.ONLINE or report is not None
+    if away and not asked and not node.state.ended:
+        return cell(f"? {node.state.value}", "stale")
+    glyph, tone = NODE[node.state]
+    return cell(f"{glyph} {node.state.value}", tone)
 
 
 def _found(node: JobNode, report: NodeProof | None) -> Cell:

@@ -9,6 +9,8 @@ from cockpit.model.types import Job, JobNode, LinkState, RankState
 from cockpit.text import count_of
 from cockpit.tui.orders.restarting import named
 
+COMMAND = "command"
+"""The kind of jobs that have no ranks, but one process on each node."""
 SHOWN_NODES = 4
 """Nodes that are named on a line of their own."""
 
@@ -49,13 +51,32 @@ def _running(node: JobNode) -> list[int]:
     return [rank.rank for rank in node.ranks if rank.state is RankState.RUNNING]
 
 
-def _named(nodes: list[JobNode]) -> list[str]:
+def _going(job: Job) -> list[JobNode]:
+    return [node for node in job.nodes if not node.state.ended]
+
+
+def _amount(jobs: Sequence[Job]) -> str:
+    """What runs of some jobs: "4 ranks on 2 nodes", "2 commands on 1 node"."""
+    going = [(job, node) for job in jobs for node in _going(job)]
+    commands = sum(1 for job, _ in going if job.kind == COMMAND)
+    ranks = sum(len(_running(node)) for job, node in going if job.kind != COMMAND)
+    counts = [count_of(commands, "command")] if commands else []
+    if ranks or not commands:
+        counts.insert(0, count_of(ranks, "rank"))
+    places = {(job.cluster, node.name) for job, node in going}
+    return f"{' and '.join(counts)} on {count_of(len(places), 'node')}"
+
+
+def _named(job: Job) -> list[str]:
     rows = []
+    nodes = _going(job)
     for node in nodes[:SHOWN_NODES]:
         ranks = _running(node)
         row = f"{node.name}: {count_of(len(ranks), 'rank')}"
         if ranks:
             row += f" ({numbers(ranks)})"
+        if job.kind == COMMAND:
+            row = f"{node.name}: 1 command"
         if node.link.state is not LinkState.ONLINE:
             row += f" — {node.link.state.value}: runs on until it is reached"
         rows.append("  " + row)
@@ -67,15 +88,22 @@ def _named(nodes: list[JobNode]) -> list[str]:
     return rows
 
 
-def cancel(job: Job, grace: float | None = None) -> Order:
-    """Cancel a job that has not ended."""
-    nodes = [node for node in job.nodes if not node.state.ended]
-    ranks = sum(len(_running(node)) for node in nodes)
+def _left_out(ended: Sequence[Job]) -> tuple[str, ...]:
+    """That marked jobs are not part of it, and which."""
+    if not ended:
+        return ()
+    has = "it has" if len(ended) == 1 else "they have"
+    return (f"Left out, as {has} ended already: {named([job.name for job in ended])}",)
+
+
+def cancel(job: Job, grace: float | None = None, ended: Sequence[Job] = ()) -> Order:
+    """Cancel a job that has not ended. `ended`: jobs that were chosen with it and have."""
     return Order(
         f"Cancel {job.name}?",
         (
-            f"{count_of(ranks, 'rank')} on {count_of(len(nodes), 'node')} will be ended:",
-            *_named(nodes),
+            f"{_amount([job])} will be ended:",
+            *_named(job),
+            *_left_out(ended),
             _sequence(grace),
         ),
         "Cancel job",
@@ -85,13 +113,11 @@ def cancel(job: Job, grace: float | None = None) -> Order:
 
 def restart_ranks(job: Job) -> Order:
     """Restart the ranks of a running job in place."""
-    nodes = [node for node in job.nodes if not node.state.ended]
-    count = sum(len(_running(node)) for node in nodes)
     return Order(
         f"Restart the ranks of {job.name}?",
         (
-            f"{count_of(count, 'rank')} on {count_of(len(nodes), 'node')} will be ended:",
-            *_named(nodes),
+            f"{_amount([job])} will be ended:",
+            *_named(job),
             f"A new generation of attempt {job.attempt} then starts in their place. It costs none "
             "of the job's restarts.",
         ),
@@ -100,25 +126,21 @@ def restart_ranks(job: Job) -> Order:
     )
 
 
-def cancel_many(jobs: Sequence[Job], grace: float | None = None) -> Order:
-    """Cancel several jobs that have not ended."""
-    text = []
-    ranks = places = 0
-    for job in jobs:
-        nodes = [node for node in job.nodes if not node.state.ended]
-        count = sum(len(_running(node)) for node in nodes)
-        ranks += count
-        places += len(nodes)
-        text.append(
-            f"  {job.name} ({job.id}): {count_of(count, 'rank')} on {count_of(len(nodes), 'node')}"
-            + _where(nodes)
-        )
+def _each(job: Job) -> str:
+    return f"  {job.name} ({job.id}): {_amount([job])}{_where(_going(job))}"
+
+
+def cancel_many(
+    jobs: Sequence[Job], grace: float | None = None, ended: Sequence[Job] = ()
+) -> Order:
+    """Cancel several jobs that have not ended. `ended`: those that were chosen and have."""
     many = count_of(len(jobs), "job")
     return Order(
         f"Cancel {many}?",
         (
-            f"{count_of(ranks, 'rank')} on {count_of(places, 'node')} will be ended:",
-            *text,
+            f"{_amount(jobs)} will be ended:",
+            *map(_each, jobs),
+            *_left_out(ended),
             _sequence(grace),
         ),
         f"Cancel {many}",
@@ -137,19 +159,17 @@ def restart(
 ) -> Order:
     """Restart a job, whether it runs or has ended. `next_nodes`: those of the next attempt, the
     same as now if not given; `checkpoint`: the ranks are asked for one first."""
-    nodes = [node for node in job.nodes if not node.state.ended]
     names = [node.name for node in job.nodes]
     following = names if next_nodes is None else list(next_nodes)
     text: list[str] = []
     if checkpoint:
         text.append("Every rank is asked for a checkpoint, and it is waited for.")
     if not job.state.ended:
-        ranks = sum(len(_running(node)) for node in nodes)
         text.append(
             f"Attempt {job.attempt} is cancelled{' then' if checkpoint else ' first'}: "
-            f"{count_of(ranks, 'rank')} on {count_of(len(nodes), 'node')} will be ended:"
+            f"{_amount([job])} will be ended:"
         )
-        text.extend(_named(nodes))
+        text.extend(_named(job))
     text.append(
         f"Attempt {job.attempt + 1} then starts on {count_of(len(following), 'node')} "
         "with the same code and plan."
@@ -168,3 +188,18 @@ def restart(
         "Restart job",
         job.name if len({*names, *following}) > 1 else "",
     )
+
+
+def restart_many(jobs: Sequence[Job]) -> Order:
+    """Restart several jobs, each on the nodes that it has."""
+    going = [job for job in jobs if not job.state.ended]
+    ended = [job for job in jobs if job.state.ended]
+    text: list[str] = []
+    if going:
+        text += [f"{_amount(going)} will be ended:", *map(_each, going)]
+    if ended:
+        names = named([job.name for job in ended])
+        text.append(f"Nothing has to be ended of {names}: over already.")
+    text.append("The next attempt of each then starts on the same nodes, same code and plan.")
+    many = count_of(len(jobs), "job")
+    return Order(f"Restart {many}?", tuple(text), f"Restart {many}", many, "how many they are")

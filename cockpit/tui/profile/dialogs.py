@@ -23,7 +23,7 @@ from cockpit.profiles import Cluster
 from cockpit.profiles.checking import SECTIONS
 from cockpit.text import count_of
 from cockpit.tui.dialogs import FrameDialog, GridDialog, content
-from cockpit.tui.draw.words import LINK
+from cockpit.tui.draw.words import LEVEL, LINK
 from cockpit.tui.frame import Frame
 from cockpit.tui.profile.desk import FoundKey, ProfileDesk
 from cockpit.tui.profile.rows import SINGULAR
@@ -34,13 +34,6 @@ KINDS = {
     "launchers": "how worker processes are started on a node",
     "jobs": "what to run",
     "rules": "a pattern that names the cause of a failure",
-}
-
-LEVEL = {
-    Level.OK: ("✔", "ok"),
-    Level.WARN: ("▲", "warn"),
-    Level.CRIT: ("✖", "bad"),
-    Level.UNKNOWN: ("?", "stale"),
 }
 
 KEY_STATE = {

@@ -66,6 +66,17 @@ def source_spans(row: ValueRow, here: str) -> tuple[Span, ...]:
     return tuple(spans)
 
 
+def detail_lines(row: ValueRow, here: str, *, short: bool) -> list[Line]:
+    """A value in full. `short`: there is a single line, and no column says where it was set."""
+    key, source = Span(f" {row.key} ", "title"), source_spans(row, here)
+    if row.problem:
+        text = Span(row.problem, "bad")
+        return [line(key, text), line(Span(" "), *source, Span(f"  {row.text}", "dim"))]
+    if short:
+        return [line(key, *source, Span(f"  {row.doc}", "dim"))]
+    return [line(key, row.doc), line(Span(" "), *source, Span(f"  {row.text}", "dim"))]
+
+
 def problem_lines(problems: Sequence[Problem], most: int, here: str) -> list[Line]:
     """A line each, errors first; the last one counts what there is no room for."""
     ordered = sorted(problems, key=lambda problem: problem.level != "error")

@@ -21,10 +21,10 @@ from textual.widgets import Button, Input, Static
 from textual.worker import Worker, WorkerState
 
 from cockpit.errors import CockpitError, ConfigError
-from cockpit.text import clean
 from cockpit.tui.dialogs import content
 from cockpit.tui.places import short
 from cockpit.tui.profile.forms import Change, Field, Form
+from cockpit.tui.widgets.cleaninput import CleanInput
 
 Save = Callable[[Path, Change], Awaitable[None]]
 
@@ -38,9 +38,9 @@ class FieldRow(Horizontal):
     def __init__(self, field: Field, text: str) -> None:
         super().__init__(classes="form-row")
         self.field = field
-        self.box = Input(
+        self.box = CleanInput(
             text,
-            placeholder=clean(field.placeholder),
+            placeholder=field.placeholder,
             compact=True,
             select_on_focus=False,
             suggester=SuggestFromList(field.offers) if field.offers else None,
@@ -105,8 +105,8 @@ class FormDialog(ModalScreen["str | None"]):
             yield self._help
             yield self._refused
             with Horizontal(classes="buttons"):
-                yield Button("Cancel", id="no", compact=True)
-                yield Button("Save", id="yes", compact=True)
+                yield Button("Cancel esc", id="no", compact=True)
+                yield Button("Save ^s", id="yes", compact=True)
 
     def on_mount(self) -> None:
         self._show_file()

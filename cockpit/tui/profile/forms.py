@@ -30,6 +30,8 @@ from cockpit.tui.profile.text import choices, field_text, field_value, shape
 _EMPTY: tuple[object, ...] = (None, msgspec.NODEFAULT, "", (), {})
 UNBOUND = "none"
 """What is typed to leave an action without a key."""
+LATE = "In force at the next start."
+"""Of what the screen reads when it begins: `[screen]`, `[notify]` and `[keys]`."""
 _KEYS_TYPE = mi.VarTupleType(item_type=mi.StrType())
 
 
@@ -200,7 +202,8 @@ def profile_form(
     }
     made = []
     for key, field in fields(record).items():
-        help_text = " ".join(part for part in (docs[key], _hint(field.type)) if part)
+        late = LATE if section in SINGLES else ""
+        help_text = " ".join(part for part in (docs[key], _hint(field.type), late) if part)
         known = offers.get(key, ()) if section == "jobs" else ()
         made.append(
             Field(
@@ -263,8 +266,7 @@ def key_form(
     title = action.title if action is not None else "no action is called so"
     field = Field(
         action_id,
-        f'{title}. One or several keys, such as ctrl+x f9; "{UNBOUND}" for no key at all. In '
-        "force at the next start.",
+        f'{title}. One or several keys, such as ctrl+x f9; "{UNBOUND}" for no key at all. {LATE}',
         _KEYS_TYPE,
         usual or "no key",
     )

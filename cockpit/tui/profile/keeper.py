@@ -1,8 +1,8 @@
 """Keeps the profiles of the screen in step with their files, and asks before it writes them.
 
 The app holds one and tells it of every second. All reading and writing goes through the source's
-ProfileDesk, in workers; what is written is in force at once, and what is wrong is said with its
-line.
+ProfileDesk, in workers; what is written is in force at once (`[screen]`, `[notify]` and `[keys]` at
+the next start), and what is wrong is said with its line.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class ProfileKeeper:
         self._app = app
         self._looking = False
         self._known = False
+        self._failure = ""
+        """What was last said to be wrong when looking at the files."""
         self.wanted: tuple[str, str] | None = None
         """Section and name that the view shall go to; it takes it away."""
 
@@ -56,7 +58,18 @@ class ProfileKeeper:
         """Called once a second: files that others wrote come into force."""
         if self._app.source.profiles is not None and not self._looking:
             self._looking = True
-            self._start(self._look(), "profiles")
+            self._start(self._look_on(), "profiles")
+
+    async def _look_on(self) -> None:
+        """Look, and say the same failure once, not every second."""
+        try:
+            await self._look()
+        except CockpitError as error:
+            if error.message != self._failure:
+                self._failure = error.message
+                raise
+        else:
+            self._failure = ""
 
     async def _look(self) -> None:
         try:
@@ -93,9 +106,12 @@ class ProfileKeeper:
         names = ", ".join(Path(each.file).name for each in self._desk.written) or "no file"
         if errors:
             first = errors[0]
+            where = ""
+            if first.file:
+                where = f"{short(Path(first.file), self._desk.here)}:{first.line}: "
             self._app.say(
                 f"{names}: {count_of(len(errors), 'problem')}, the old profiles stay in force. "
-                f"{short(Path(first.file), self._desk.here)}:{first.line}: {first.message}",
+                f"{where}{first.message}",
                 severity="warning",
             )
         else:

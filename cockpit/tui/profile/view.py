@@ -17,9 +17,9 @@ from cockpit.tui.frame import Frame
 from cockpit.tui.profile.drawing import (
     ENTRY_COLUMNS,
     VALUE_COLUMNS,
+    detail_lines,
     entry_row,
     problem_lines,
-    source_spans,
     value_row,
 )
 from cockpit.tui.profile.rows import Entry, ValueRow, entries, key_rows, read_docs, values
@@ -157,11 +157,7 @@ class ProfilesView(CockpitView):
     def _show_detail(self) -> None:
         row, entry = self._values.current, self._tree.current
         if self._values.has_focus and row is not None:
-            text = Span(row.problem or row.doc, "bad" if row.problem else "")
-            self._detail.show(
-                line(Span(f" {row.key} ", "title"), text),
-                line(Span(f" {row.text}  ", "dim"), *source_spans(row, self._here)),
-            )
+            self._detail.show(*detail_lines(row, self._here, short=self._detail.size.height < 2))
         elif entry is not None:
             self._detail.show(
                 line(Span(f" {entry.key} ", "title"), Span(entry.remark, "dim")), Line()

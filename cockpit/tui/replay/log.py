@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +21,14 @@ from cockpit.tui.replay.files import UNKNOWN, Files, LogFile
 MAX_LINES = 10_000
 MOST = 5_000_000
 """Lines that are taken in, and no more."""
-CHUNK = 1 << 20
-"""Bytes of a file that one poll takes in."""
+BUDGET = 0.008
+"""Seconds for which one poll takes in lines, a batch at a time."""
+BATCH = 128 * 1024
+"""Bytes of all files together that a batch looks at …"""
+LEAST = 1024
+"""… and of one file, however many there are."""
+LONGEST = 1 << 20
+"""Bytes of a line; the rest of a longer one is the next line."""
 
 
 class _Stream:
@@ -33,28 +41,29 @@ class _Stream:
         self._position = 0
 
     @property
-    def horizon(self) -> float:
-        """No line that was written by then lies beyond what one look takes in."""
-        if self._log.size - self._position <= CHUNK:
+    def done(self) -> bool:
+        return self._position >= self._log.size
+
+    def horizon(self, chunk: int) -> float:
+        """No line that was written before then begins beyond the next `chunk` bytes."""
+        if self._log.size - self._position <= chunk:
             return math.inf
-        later = self._log.time(self._position + CHUNK)
+        later = self._log.time(self._position + chunk)
         if later > self._log.time(self._position):
             return math.nextafter(later, UNKNOWN)
-        return math.inf
+        return later
 
-    def new(self, until: float) -> Iterator[tuple[float, int, int]]:
-        """(time, offset, size) of lines that had been written by then."""
-        if self._position >= self._log.size or self._log.time(self._position) > until:
+    def new(self, until: float, chunk: int) -> Iterator[tuple[float, int, int]]:
+        """(time, offset, size) of the lines that begin in the next `chunk` bytes and had been
+        written by then."""
+        if self.done or self._log.time(self._position) > until:
             return
-        data = self.text(self._position, CHUNK)
-        last = self._position + len(data) >= self._log.size
+        data = self._chunk(chunk)
         start = 0
         while start < len(data):
             end = data.find(b"\n", start)
             whole = end >= 0
             if not whole:
-                if start > 0 and not last:
-                    break  # the rest of the line is in the next chunk
                 end = len(data)
             at = self._log.time(self._position + start)
             if at > until:
@@ -62,6 +71,18 @@ class _Stream:
             yield at, self._position + start, end - start
             start = end + whole
         self._position = self._log.size if not data else self._position + start
+
+    def _chunk(self, size: int) -> bytes:
+        """The next bytes up to the end of a line: its rest must not come after younger lines."""
+        data, step = self.text(self._position, size), LEAST
+        while data and not data.endswith(b"\n") and len(data) < LONGEST:
+            more = self.text(self._position + len(data), step)
+            if not more:
+                break
+            end = more.find(b"\n") + 1
+            data += more[:end] if end else more
+            step *= 2
+        return data
 
     def text(self, offset: int, size: int) -> bytes:
         return self._files.read(self._log.path, offset, size)
@@ -76,17 +97,27 @@ class _Lines:
         self._now = now
         self.stream, self.at = array("H"), array("d")
         self.offset, self.length = array("Q"), array("I")
+        self.size = 0
+        """Bytes of the lines that were taken in."""
 
-    def take(self) -> bool:
-        """Take in what is due, within bounds; whether there was anything."""
+    def take(self, budget: float = BUDGET) -> None:
+        """Take in what is due, for `budget` seconds at most."""
+        until = time.monotonic() + budget
+        while self._take_batch() and time.monotonic() < until:
+            pass
+
+    def _take_batch(self) -> bool:
+        """Take in a little of what is due; whether there may be more."""
         room = MOST - len(self.at)
-        if room <= 0:
+        left = [(number, stream) for number, stream in enumerate(self.streams) if not stream.done]
+        if room <= 0 or not left:
             return False
-        until = min([self._now(), *(stream.horizon for stream in self.streams)])
+        chunk = max(BATCH // len(left), LEAST)
+        until = min([self._now(), *(stream.horizon(chunk) for _, stream in left)])
         found = [
             (at, number, offset, size)
-            for number, stream in enumerate(self.streams)
-            for at, offset, size in stream.new(until)
+            for number, stream in left
+            for at, offset, size in stream.new(until, chunk)
         ]
         found.sort()
         for at, number, offset, size in found[:room]:
@@ -94,7 +125,8 @@ class _Lines:
             self.at.append(at)
             self.offset.append(offset)
             self.length.append(size)
-        return bool(found)
+            self.size += size + 1
+        return bool(found) or any(stream.done for _, stream in left)
 
     def line(self, number: int, index: int) -> RawLine:
         stream = self.streams[self.stream[index]]
@@ -107,6 +139,8 @@ class ReplayLog:
     """Satisfies `LogDocument`. `now`: the clock of the replay."""
 
     complete = True
+    opening = False
+    grown = 0
 
     def __init__(
         self,
@@ -138,7 +172,7 @@ class ReplayLog:
 
     @property
     def size(self) -> int:
-        return sum(self._lines.length) + len(self._lines.length)
+        return self._lines.size
 
     @property
     def notice(self) -> str:
@@ -166,11 +200,10 @@ class ReplayLog:
         return self._lines.line(number, index)
 
     def at_time(self, at: float) -> int:
-        for number in range(self.end):
-            index = number if self.selected is None else self._shown[number]
-            if self._lines.at[index] >= at:
-                return number
-        return self.end
+        times = self._lines.at
+        if self.selected is None:
+            return bisect_left(times, at)
+        return bisect_left(self._shown, at, key=times.__getitem__)
 
     def search(self, finder: Finder, start: int, stop: int) -> list[int]:
         numbers = range(max(start, 0), min(stop, self.end))
@@ -191,8 +224,7 @@ class ReplayLog:
     def _write(self, path: Path) -> int:
         """In a thread, with files of its own."""
         every = _Lines(self._logs, lambda: math.inf)
-        while every.take():
-            pass
+        every.take(math.inf)
         log = ReplayLog(self._logs, self._now, shared=every, selected=self.selected)
         size = 0
         with path.open("wb") as file:

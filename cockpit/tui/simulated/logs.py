@@ -28,6 +28,8 @@ class SimulatedLog:
     `origins` are those that can come."""
 
     notice = "simulated"
+    opening = False
+    grown = 0
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cockpit import profiles
 from cockpit.errors import CockpitError, JobNotFound, UsageError
@@ -38,13 +38,17 @@ class SimulatedOrders:
     def __init__(self, source: SimulatedSource) -> None:
         self._source = source
 
-    async def cancel(self, job_id: str, say: Say) -> CancelReport:
+    async def cancel(
+        self, job_id: str, say: Say, found: Callable[[NodeProof], None]
+    ) -> CancelReport:
         job = self._source.simulated(job_id)
         if not self._source.job(job_id).state.ended:
             say("simulated: one SIGTERM to every launcher process")
             await self._empty(job)
-        nodes = self._source.job(job_id).nodes
-        return SimulatedReport(job=job_id, nodes=tuple(NodeProof(name=n.name) for n in nodes))
+        proofs = tuple(NodeProof(name=node.name) for node in self._source.job(job_id).nodes)
+        for proof in proofs:
+            found(proof)
+        return SimulatedReport(job=job_id, nodes=proofs)
 
     async def _empty(self, job: SimulatedJob) -> None:
         count = len(job.plot.attempts[-1][1])

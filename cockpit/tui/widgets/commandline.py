@@ -11,14 +11,16 @@ from typing import ClassVar, Protocol
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.suggester import Suggester
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from cockpit.errors import UsageError
 from cockpit.tui.draw.spans import Span, line
+from cockpit.tui.widgets.cleaninput import CleanInput
 from cockpit.tui.widgets.lines import Lines
 
+PROMPT = ":"
 SHOWN = 8
 """Offers in the line above."""
 
@@ -46,7 +48,7 @@ class _Ghost(Suggester):
         return next((each for each in self._offers(value) if each.startswith(value)), None)
 
 
-class _Line(Input):
+class _Line(CleanInput):
     """Tab takes the next offer, up and down go through the history."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -84,8 +86,8 @@ class _Line(Input):
                 self._at = 0
         if self._offered:
             self._at = (self._at + step) % len(self._offered)
-            self._completed = self._offered[self._at]
-            self.value = self._completed
+            self.value = self._offered[self._at]
+            self._completed = self.value
             self.cursor_position = len(self.value)
 
     def action_recall(self, step: int) -> None:
@@ -111,7 +113,9 @@ class CommandLine(Vertical):
 
     def compose(self) -> ComposeResult:
         yield self._hint
-        yield self._line
+        with Horizontal(id="command-entry"):
+            yield Static(PROMPT, id="command-prompt")
+            yield self._line
 
     def on_mount(self) -> None:
         self.display = False
@@ -131,7 +135,7 @@ class CommandLine(Vertical):
         usage = self._interpreter.usage(text)
         if (" " not in text.strip() and len(offers) > 1) or not usage:
             words = "  ".join(each.rpartition(" ")[2] for each in offers)
-            self._hint.show(line(Span(f" : {words}", "dim"), base="bar"))
+            self._hint.show(line(Span(f" {words}", "dim"), base="bar"))
         else:
             self._hint.show(line(Span(f" {usage}", "dim"), base="bar"))
 

@@ -6,8 +6,10 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Input
 
+from cockpit.tui.widgets.cleaninput import CleanInput
 
-class FilterLine(Input):
+
+class FilterLine(CleanInput):
     """Typing filters at once, enter goes back to the list, esc clears the filter."""
 
     class Typed(Message):
@@ -35,7 +37,10 @@ class FilterLine(Input):
         self.display = True
         self.value = pattern
         self.cursor_position = len(pattern)
-        self.screen.set_focus(self)  # at once: more keys may be waiting
+        if self.is_attached:
+            self.screen.set_focus(self)  # at once: more keys may be waiting
+        else:
+            self.call_later(self.focus)
 
     def close(self) -> bool:
         """Go away; False when it was not there."""

@@ -143,24 +143,23 @@ def test_writes_in_quick_succession_wake_once_per_burst(loop: Loop, tmp_path: Pa
 def test_bursts_are_rarer_while_much_is_read(
     loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tails, "LONG_BURST", 1.5)
+    monkeypatch.setattr(tails, "LONG_BURST", 30.0)
+    monkeypatch.setattr(tails, "SWEEP", 30.0)
     (tmp_path / "log").write_text("")
     file = File(tmp_path / "log")
     noticed = tails.Tails(loop)
     noticed.add(file)
     run_until(loop, lambda: noticed._settled)
 
-    def write(size: int) -> float:
-        """Seconds until it was noticed."""
+    def write(size: int, seconds: float) -> bool:
+        """Whether it was noticed in time."""
         with open(tmp_path / "log", "a") as log:
             log.write("x" * size)
-        began = time.monotonic()
-        assert run_until(loop, lambda: file.size == os.stat(file.path).st_size)
-        return time.monotonic() - began
+        return run_until(loop, lambda: file.size == os.stat(file.path).st_size, seconds)
 
-    assert write(10) + write(10) < 1.0
-    write(10_000_000)
-    assert write(10) > 1.0, "what had come before was much"
+    assert write(10, LIMIT)
+    assert write(10_000_000, LIMIT)
+    assert not write(10, 0.3), "what had come before was much"
 
 
 def test_the_file_system_of_a_path_is_known() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import signal
 import subprocess
 import sys
@@ -14,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from cockpit.node.agent.connection import PATIENCE, Connection
+from cockpit.node.agent.loop import Loop
 from cockpit.node.agent.telemetry import Sensors
 from cockpit.node.sensors.gpus import NoSource
 from cockpit.node.sensors.host import Host
-from cockpit.protocol import layout
+from cockpit.protocol import frames, layout
+from cockpit.protocol.frames import Kind
 from tests.node.agent_client import AgentClient
 from tests.node.agent_fixtures import StartAgent
 from tests.node.torchrun_nodes import until
@@ -68,6 +72,32 @@ def test_two_subscriptions_keep_their_own_pace(one_agent: AgentClient) -> None:
         one_agent.event(fast)
     one_agent.event(slow)
     assert one_agent.waiting(slow, 0.3) is None
+
+
+def test_what_is_in_no_hurry_goes_with_the_next_frame() -> None:
+    loop = Loop()
+    incoming, outgoing = os.pipe(), os.pipe()
+    connection = Connection(loop, incoming[0], outgoing[1], lambda _: None, lambda _: None)
+
+    def arrived() -> list[frames.Frame]:
+        connection.pump()
+        if not select.select([outgoing[0]], [], [], 0)[0]:
+            return []
+        return list(frames.Decoder().feed(os.read(outgoing[0], 1 << 16)))
+
+    connection.send(Kind.EVENT, 1, {}, patient=True)
+    assert arrived() == []
+    connection.send_data(2, 0, b"x")
+    connection.send(Kind.END, 1, {})
+    assert [(f.kind, f.stream) for f in arrived()] == [
+        (Kind.EVENT, 1), (Kind.END, 1), (Kind.DATA, 2)
+    ]  # fmt: skip
+    connection.send(Kind.EVENT, 3, {}, patient=True)
+    loop.later(PATIENCE * 2, lambda: loop.stop(0))
+    loop.run(lambda: False)
+    assert [f.stream for f in arrived()] == [3], "it does not wait for ever"
+    for fd in (*incoming, *outgoing):
+        os.close(fd)
 
 
 def test_simulated_gpus_say_so_and_are_busy_with_their_ranks(

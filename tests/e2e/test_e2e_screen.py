@@ -26,10 +26,14 @@ class Terminal:
         if tmux is None:
             pytest.fail("tmux is not installed; the screen is tested in a real terminal")
         self._tmux = [tmux, "-L", f"cockpit-{uuid.uuid4().hex[:12]}", "-f", "/dev/null"]
+        environ = lab.environ(TERM="xterm-256color", LC_ALL="C.UTF-8")
+        for name in ("COLUMNS", "LINES"):
+            environ.pop(name, None)  # what they say is about another terminal
         self._run(
             "new-session", "-d", "-s", "main", "-x", str(columns), "-y", str(rows), command,
-            environ=lab.environ(TERM="xterm-256color", LC_ALL="C.UTF-8"),
+            environ=environ,
         )  # fmt: skip
+        self._run("resize-window", "-t", "main", "-x", str(columns), "-y", str(rows))
 
     def _run(self, *words: str, environ: dict[str, str] | None = None) -> str:
         done = subprocess.run([*self._tmux, *words], capture_output=True, text=True, env=environ)

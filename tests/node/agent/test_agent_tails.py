@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -140,26 +141,17 @@ def test_writes_in_quick_succession_wake_once_per_burst(loop: Loop, tmp_path: Pa
     assert 1 <= file.woken <= passed / tails.BURST + 2
 
 
-def test_bursts_are_rarer_while_much_is_read(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tails, "LONG_BURST", 30.0)
-    monkeypatch.setattr(tails, "SWEEP", 30.0)
-    (tmp_path / "log").write_text("")
-    file = File(tmp_path / "log")
+def test_bursts_are_rarer_while_much_is_read(loop: Loop) -> None:
     noticed = tails.Tails(loop)
-    noticed.add(file)
-    run_until(loop, lambda: noticed._settled)
-
-    def write(size: int, seconds: float) -> bool:
-        """Whether it was noticed in time."""
-        with open(tmp_path / "log", "a") as log:
-            log.write("x" * size)
-        return run_until(loop, lambda: file.size == os.stat(file.path).st_size, seconds)
-
-    assert write(10, LIMIT)
-    assert write(10_000_000, LIMIT)
-    assert not write(10, 0.3), "what had come before was much"
+    follower = SimpleNamespace(position=10)
+    noticed._entries[1] = SimpleNamespace(follower=follower)  # type: ignore[assignment]
+    noticed._read = (time.monotonic() - 0.1, 0)
+    assert noticed._pause() == tails.BURST
+    follower.position += 100_000_000
+    assert noticed._pause() == tails.LONG_BURST
+    time.sleep(0.01)
+    assert noticed._pause() == tails.BURST, "nothing more came"
+    noticed._entries.clear()
 
 
 def test_the_file_system_of_a_path_is_known() -> None:

@@ -55,12 +55,14 @@ class PtyShell:
         master, slave = os.openpty()
         os.set_blocking(master, False)
         _set_size(slave, request.columns, request.rows)
+        spawning = asyncio.ensure_future(
+            asyncio.to_thread(_spawn, argv, {**env, "TERM": request.term}, cwd, os.dup(slave))
+        )
         try:
-            process = await asyncio.to_thread(
-                _spawn, argv, {**env, "TERM": request.term}, cwd, slave
-            )
+            process = await asyncio.shield(spawning)
         except BaseException as error:
             os.close(master)
+            spawning.add_done_callback(_abandon)
             if isinstance(error, OSError):
                 raise LinkError(
                     f"{argv[0]} cannot be started: {error.strerror or error}"
@@ -110,6 +112,14 @@ class PtyShell:
             await asyncio.wait({self._gone}, timeout=_CLOSE_GRACE)
 
 
+def _abandon(spawning: asyncio.Future[subprocess.Popen[bytes]]) -> None:
+    """Nobody waits for this shell any more: it ends, and leaves no zombie."""
+    if not spawning.cancelled() and spawning.exception() is None:
+        process = spawning.result()
+        process.kill()
+        threading.Thread(target=process.wait, name="end of a shell", daemon=True).start()
+
+
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
@@ -118,16 +128,20 @@ def _settle(future: asyncio.Future[None]) -> None:
 def _spawn(
     argv: Sequence[str], env: Mapping[str, str], cwd: str, slave: int
 ) -> subprocess.Popen[bytes]:
+    """`slave` is ours to close: whoever asked may have gone away meanwhile."""
     python = sys.executable or "python3"
-    return subprocess.Popen(
-        [python, "-I", "-S", "-c", _TAKE_TERMINAL, *argv],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=dict(env),
-        cwd=cwd,
-        start_new_session=True,
-    )
+    try:
+        return subprocess.Popen(
+            [python, "-I", "-S", "-c", _TAKE_TERMINAL, *argv],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    finally:
+        os.close(slave)
 
 
 def _set_size(fd: int, columns: int, rows: int) -> None:

@@ -26,6 +26,7 @@ def launched(lab: Lab, *words: str) -> str:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_one_reachable_node_is_enough_and_the_other_one_is_named(lab: Lab) -> None:
     lab.script(TRAINING)
     job = launched(lab, "-l", "quick", "--nodes", "2", "--nproc-per-node", "2", "train.py")

@@ -53,6 +53,7 @@ def _all_are_there(lab: Lab, job: str) -> dict[str, Any] | None:
     return document if "read_shard, 3 others in all_reduce" in text else None
 
 
+@pytest.mark.slow
 def test_the_rank_that_hangs_in_user_code_is_named_before_those_that_wait_for_it(lab: Lab) -> None:
     lab.script(READER, "reader.py")
     lab.script(HANGS)

@@ -146,6 +146,10 @@ class MeteredDriver(LinuxDriver):
         super().stop_application_mode()
 
     def close(self) -> None:
+        writer = self._writer_thread
+        if writer is not None and not writer.is_alive():
+            # It died with its terminal; Textual would wait for room in its queue for ever.
+            self._writer_thread = None
         super().close()
         # Nobody empties the queue any more: what is drawn from now on would fill it, and block.
         self._writer_thread = None

@@ -55,14 +55,13 @@ class PtyShell:
         master, slave = os.openpty()
         os.set_blocking(master, False)
         _set_size(slave, request.columns, request.rows)
-        spawning = asyncio.ensure_future(
-            asyncio.to_thread(_spawn, argv, {**env, "TERM": request.term}, cwd, os.dup(slave))
-        )
+        birth = _Birth()
+        environ = {**env, "TERM": request.term}
         try:
-            process = await asyncio.shield(spawning)
+            process = await asyncio.to_thread(birth.spawn, argv, environ, cwd, os.dup(slave))
         except BaseException as error:
             os.close(master)
-            spawning.add_done_callback(_abandon)
+            birth.abandon()
             if isinstance(error, OSError):
                 raise LinkError(
                     f"{argv[0]} cannot be started: {error.strerror or error}"
@@ -112,12 +111,35 @@ class PtyShell:
             await asyncio.wait({self._gone}, timeout=_CLOSE_GRACE)
 
 
-def _abandon(spawning: asyncio.Future[subprocess.Popen[bytes]]) -> None:
-    """Nobody waits for this shell any more: it ends, and leaves no zombie."""
-    if not spawning.cancelled() and spawning.exception() is None:
-        process = spawning.result()
-        process.kill()
-        threading.Thread(target=process.wait, name="end of a shell", daemon=True).start()
+class _Birth:
+    """A shell that a thread starts, and whose owner may go away before it has."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def spawn(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str, slave: int
+    ) -> subprocess.Popen[bytes]:
+        process = _spawn(argv, env, cwd, slave)
+        with self._lock:
+            self._process = process
+            if self._abandoned:
+                _reap(process)
+        return process
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: it ends, now or once it is there, and leaves no zombie."""
+        with self._lock:
+            self._abandoned = True
+            if self._process is not None:
+                _reap(self._process)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    threading.Thread(target=process.wait, name="end of a shell", daemon=True).start()
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -161,7 +161,7 @@ async def test_the_shell_of_a_job_opens_in_its_folder_and_that_of_a_node_at_home
         await screen.press("3", "j", "j", "s")
         await screen.pilot.pause()
         cluster, node, directory = shells.opened[-1]
-        assert (cluster, directory) == ("lab", f"/work/llama-1a2b/{node}")
+        assert (cluster, directory) == ("lab", f"/jobs/llama-1a2b/{node}")
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class FakeShells:
         self._failure = failure
 
     def directory(self, job_id: str, node: str) -> str:
-        return f"/work/{job_id}/{node}"
+        return f"/jobs/{job_id}/{node}"
 
     async def shell(self, cluster: str, node: str, directory: str = "") -> int:
         self.opened.append((cluster, node, directory))

@@ -285,16 +285,16 @@ def _config(story: Story) -> Config:
 def _thread(*, late: bool) -> Thread:
     torch = "/usr/lib/python3/site-packages/torch/distributed/distributed_c10d.py"
     inner = (
-        [Frame("/work/data.py", 41, "read_shard")]
+        [Frame("/home/ada/code/data.py", 41, "read_shard")]
         if late
-        else [Frame(torch, 2810, "all_reduce"), Frame("/work/train.py", 212, "step")]
+        else [Frame(torch, 2810, "all_reduce"), Frame("/home/ada/code/train.py", 212, "step")]
     )
     return Thread(
         name="MainThread",
         main=True,
         frames=(
             *inner,
-            Frame("/work/train.py", 260, "main"),
-            Frame("/work/train.py", 271, "<module>"),
+            Frame("/home/ada/code/train.py", 260, "main"),
+            Frame("/home/ada/code/train.py", 271, "<module>"),
         ),
     )

@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_AGAIN = 5.0
+"""Seconds after which `Tasks.close` cancels again what has not ended."""
+
 
 async def within(future: asyncio.Future[T], timeout: float) -> T:
     """The result of `future`. Raises asyncio.TimeoutError after `timeout` seconds.
@@ -30,7 +33,8 @@ async def within(future: asyncio.Future[T], timeout: float) -> T:
 class Tasks:
     """The tasks of one object. Not reusable after `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancel_again: float = CANCEL_AGAIN) -> None:
+        self._cancel_again = cancel_again
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -51,9 +55,14 @@ class Tasks:
             )
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for it."""
+        """Cancel what still runs and wait for it.
+
+        A library may swallow a cancellation, as `asyncio.wait_for` does before Python 3.12 when
+        one meets an error: what goes on regardless is cancelled again.
+        """
         current = asyncio.current_task()
-        running = [task for task in self._running if task is not current]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        running = {task for task in self._running if task is not current}
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=self._cancel_again)

@@ -79,6 +79,7 @@ class NodeLink:
         self._retry_now: asyncio.Future[None] | None = None
         self._tasks = Tasks()
         self._started = False
+        self._closed = False
 
     # Life
 
@@ -99,6 +100,7 @@ class NodeLink:
 
     async def close(self) -> None:
         """Disconnect. Jobs on the node go on. Not reusable."""
+        self._closed = True
         session, self._session = self._session, None
         await self._tasks.close()
         if session is not None:
@@ -283,17 +285,18 @@ class NodeLink:
     # Connecting
 
     async def _run(self) -> None:
-        while True:
+        # A cancellation that meets a failing connect may be lost in `asyncio.wait_for`.
+        while not self._closed:
             transport = self.transport
             try:
                 with self._trace.call(f"connect {transport.description}"):
                     session = await self._connect()
             except LinkError as error:
-                if transport is self.transport:
+                if transport is self.transport and not self._closed:
                     self._failed(error)
                     await self._pause()
                 continue
-            if transport is not self.transport:
+            if transport is not self.transport or self._closed:
                 await session.close()
                 continue
             self._came_online(session)

@@ -17,7 +17,7 @@ from cockpit.errors import AuthenticationError, BootstrapError, LinkError, NodeE
 from cockpit.protocol import frames
 from cockpit.protocol.messages import INITIAL_CREDIT
 from cockpit.transport import standing
-from cockpit.transport.base import LinkState
+from cockpit.transport.base import Channel, ChannelEvents, LinkState
 from cockpit.transport.fake import FakeChannel, FakeFailure, FakeNode, FakeRequest, FakeTransport
 from cockpit.transport.link import NodeLink
 
@@ -705,3 +705,34 @@ async def test_closing_while_connecting_leaves_nothing_behind(node: FakeNode) ->
 def test_a_bootstrap_error_is_hopeless_unless_it_says_otherwise() -> None:
     assert not BootstrapError("x").retry
     assert BootstrapError("x", retry=True).retry
+
+
+class Swallowing(FakeTransport):
+    """A way to a node whose library loses a cancellation that meets its own end."""
+
+    def __init__(self, node: FakeNode, *, answers: bool) -> None:
+        super().__init__(node)
+        self.answers = answers
+        self.opening = asyncio.Event()
+
+    async def open(self, events: Callable[[], ChannelEvents]) -> Channel:
+        self.opening.set()
+        try:
+            await asyncio.sleep(WAIT)
+        except asyncio.CancelledError:
+            if not self.answers:
+                raise LinkError("gpu01: connection refused") from None
+        return await super().open(events)
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["refused", "connected"])
+async def test_closing_ends_though_a_connect_swallows_the_cancellation(
+    node: FakeNode, answers: bool
+) -> None:
+    transport = Swallowing(node, answers=answers)
+    link = NodeLink("gpu01", transport, retry_first=WAIT, retry_longest=WAIT)
+    await link.start()
+    await transport.opening.wait()
+    closing = asyncio.ensure_future(link.close())
+    assert (await asyncio.wait({closing}, timeout=WAIT / 2))[0]
+    assert node.connections == 0

@@ -24,7 +24,7 @@ the next writer (it starts with a newline then; empty and unparsable lines are s
 | checkpoint_void | command, generation or null, reason — it is not wanted any more, or was refused; `reason` "": there was none to take back |
 | stalled | generation, ranks: [{rank, local_rank, pid, step or null, age, limit, first: bool}], action ("warn", "restart", "cancel"), message — once per stall; `first`: no beat at all yet |
 | recovered | generation — ranks of a stall beat again |
-| stacks | path, reason ("stall" or "asked"), generation — stacks were kept, see `layout.kept_stacks` |
+| stacks | path, reason ("stall" or "asked"), generation, ranks: [{rank, frames: [{file, line, function}]}] — stacks were kept, see `layout.kept_stacks`; of each rank's main thread the innermost frames stand here, too, innermost first |
 | xid | gpu (PCI address), number, message — the NVIDIA driver reported it in the kernel log |
 | finished_flag | path — the job's finished flag was there when it ended |
 | log_gap | path, start, end — bytes of a log that were dropped |

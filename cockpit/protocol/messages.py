@@ -10,7 +10,7 @@ within the credit that the stream has: `credit` of a `follow`, INITIAL_CREDIT of
 |---|---|---|
 | clock | | {wall, mono} |
 | facts | python? (path or name) | {python, python_version, torch, gpus, cpus, disk_free, simulated, nvrx} — see Facts |
-| jobs | | {jobs: [{id, job: JobRecord or null, damaged?, attempts: [{attempt, node_rank, plan: AttemptRecord or null, events: Event or null (the newest of events.jsonl), supervised: bool, damaged?}]}], omitted?: int} — newest job first; `damaged` says what cannot be read; `omitted` counts the oldest jobs, where all would be too long |
+| jobs | | {jobs: [{id, job: JobRecord or null, damaged?, attempts: [{attempt, node_rank, plan: AttemptRecord or null, events: Event or null (the newest of events.jsonl), supervised?: bool, damaged?}]}], omitted?: int} — newest job first; `supervised`, whether its supervisor runs on this machine, is missing while that is still to claim it; `damaged` says what cannot be read; `omitted` counts the oldest jobs, where all would be too long |
 | watch_jobs | interval? (s) | REPLY {}, then EVENT {jobs: […as above], omitted?} at once and whenever it changed, until CLOSE |
 | follow | path, offset, credit, index? (bool) | REPLY {offset, size, inode}; then INDEX/DATA while credit lasts, for ever, until CLOSE. `offset` < 0 counts back from the end. A missing file is waited for: REPLY comes with size 0 and inode 0. What the size limit of a log has dropped from its head is stepped over: the offset of DATA jumps. A file that shrank or was replaced: END {replaced?: true} |
 | read | path, offset, length | REPLY {size}, one or more DATA, END {}; what was dropped reads as zeros |

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Union
 
+from cockpit.protocol.secretref import SecretRef
+
 SCHEMA = 1
 
 
@@ -31,19 +33,6 @@ class CodeRef:
     digest: str
     size: int
     files: int
-
-
-@dataclasses.dataclass(frozen=True)
-class SecretRef:
-    """Where a controller finds a secret's value at launch; exactly one field is set.
-
-    `env`: a variable of the controller, `cmd`: argv whose stdout (less one newline) is the value,
-    `file`: a file on the controller (less one newline).
-    """
-
-    env: str | None = None
-    cmd: tuple[str, ...] | None = None
-    file: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

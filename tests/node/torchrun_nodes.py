@@ -26,7 +26,7 @@ from cockpit.profiles.types import Cluster, Launcher, NodeSpec
 from cockpit.protocol import layout, macros
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT = 100.0
+TIMEOUT = 150.0
 JOB = "0123456789ab"
 SLOTS = "slots"
 

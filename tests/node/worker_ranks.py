@@ -16,7 +16,7 @@ from cockpit.node.rank import slot
 from cockpit.protocol import layout
 from tests.node.torchrun_nodes import until
 
-TIMEOUT = 100.0
+TIMEOUT = 150.0
 
 
 @dataclasses.dataclass

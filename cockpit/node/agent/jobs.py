@@ -29,6 +29,8 @@ DEFAULT_INTERVAL = 2.0
 LEAST_INTERVAL = 0.2
 MAX_SHARE = 0.005
 """Share of a processor that watching may take; with very many jobs it becomes slower instead."""
+CLAIM_PATIENCE = 10.0
+"""Seconds in which an attempt's supervisor, which takes a moment to start, has claimed it."""
 ADOPT_RETRY = 10.0
 """Seconds between tries to give a supervisor to attempts that cannot get one."""
 MAX_DOCUMENT = 8 * 1024 * 1024
@@ -93,22 +95,24 @@ class Scanner:
         return entry
 
     def _attempt(self, place: Place, seen: dict[str, Any]) -> Json:
-        from cockpit.node.supervise import claims
-
+        # Before the journal is read: a supervisor that writes its last event and leaves in between
+        # would be taken for a lost one.
+        supervised, is_here = _watched(place)
         plan, problem = self._document(place.file(layout.PLAN), _whole, seen)
         event, _ = self._document(place.file(layout.EVENTS), _newest_event, seen)
         over = isinstance(event, dict) and event.get("kind") in TERMINAL
-        supervised = not over and claims.is_supervised(place)
-        if not over and not supervised:
-            owner = claims.read_owner(place)
-            self._orphans |= owner is not None and owner.is_here
-        entry = {
+        entry: Json = {
             "attempt": place.attempt,
             "node_rank": place.node_rank,
             "plan": plan,
             "events": event,
-            "supervised": supervised,
         }
+        if over:
+            supervised = False
+        elif supervised is False:
+            self._orphans |= is_here
+        if supervised is not None:
+            entry["supervised"] = supervised
         if problem:
             entry["damaged"] = problem
         return entry
@@ -208,6 +212,27 @@ class WatchJobs(Stream):
             self._known = found.entries
             self.event(document(found.entries))
         self.later(max(self._interval, found.cost / MAX_SHARE), self._ask)
+
+
+def _watched(place: Place) -> tuple[bool | None, bool]:
+    """Whether its supervisor runs on this machine, and whether one of this machine claimed it.
+
+    None while the supervisor is still to claim it.
+    """
+    from cockpit.node.supervise import claims
+
+    owner = claims.read_owner(place)
+    if owner is None:
+        return (None if _is_new(place.path) else False), False
+    return claims.is_supervised(place), owner.is_here
+
+
+def _is_new(folder: str) -> bool:
+    try:
+        age = time.time() - os.stat(folder).st_mtime
+    except OSError:
+        return False
+    return abs(age) < CLAIM_PATIENCE  # the clock of a file server may run ahead of ours
 
 
 def _created(entry: Json) -> float:

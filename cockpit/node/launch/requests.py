@@ -16,6 +16,8 @@ from cockpit.protocol import layout
 
 RESTART = "restart"
 STOP = "stop"
+ON_STALL = "on_stall"
+"""`by` of what a stall brought about."""
 
 _SUFFIX = ".json"
 _RESCAN = 1.0

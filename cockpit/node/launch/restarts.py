@@ -3,8 +3,9 @@
 
 The hooks ask it after each of torch's looks at the ranks. Whoever finds a request publishes it in
 the rendezvous store; everyone who sees it there first *arms* (gives its agent one restart more, so
-that ranks that fail because a peer was faster cost nothing), and when all have armed, or some
-cannot, has torch's own restart path run. It waits for nothing and ends no process itself.
+that ranks that fail because a peer was faster cost nothing; after a stall it first gives its
+supervisor a moment to keep the stacks), and when all have armed, or some cannot, has torch's own
+restart path run. It blocks nowhere and ends no process itself.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from typing import Any, NamedTuple
 
 from cockpit.node.journal import Journal
 from cockpit.node.launch.board import Board, say
+from cockpit.node.launch.kept import KeptStacks
 from cockpit.node.launch.recorder import Recorder, rendezvous_round
-from cockpit.node.launch.requests import RESTART, STOP, Inbox, Request
+from cockpit.node.launch.requests import ON_STALL, RESTART, STOP, Inbox, Request
 
 LOOK = 0.1
 """Seconds between two looks at the store while nothing is asked."""
 PATIENCE = 2.0
 """Seconds after which those who have armed do not wait for the others."""
+STACKS_PATIENCE = 1.5
+"""Seconds that a node does not arm, so that its supervisor can keep the stacks of ranks that hang:
+another node has found the stall and has kept its own. Less than PATIENCE."""
 
 _HEALTHY = "HEALTHY"
 _SUCCEEDED = "SUCCEEDED"
@@ -52,7 +57,8 @@ class Agreement:
         self._clock = clock
         self._refuse = refuse
         self._looked = clock()
-        self._armed_at = 0.0
+        self._agreed_at = 0.0
+        self._armed = False
         self._refused: set[str] = set()
 
     def agree(self, asked: Request | None, *, at_once: bool = False) -> Request | None:
@@ -69,14 +75,21 @@ class Agreement:
             return None
         if found:
             self.request = found
-            self._armed_at = self._clock()
+            self._agreed_at = self._clock()
+            self._armed = False
         return found
+
+    def arm(self, *, ready: bool = True) -> None:
+        """Tell the others that this node may begin, once it is `ready` or they wait no longer."""
+        if not self._armed and (ready or self._clock() - self._agreed_at >= STACKS_PATIENCE):
+            self._armed = True
+            self.board.arm()
 
     def is_due(self) -> bool:
         """Whether to act on the request now. It may have become void meanwhile, see `request`."""
         if self.board.all_armed():
             return True
-        if self._clock() - self._armed_at < PATIENCE:
+        if self._clock() - self._agreed_at < PATIENCE:
             return False
         self.request = self._valid(self.request)
         return self.request is not None
@@ -135,6 +148,7 @@ class Restarts:
         self._clock = clock
         self._inbox = Inbox(recorder.attempt_dir)
         self._agreement: Agreement | None = None
+        self._kept = KeptStacks(recorder.attempt_dir)
         self._raised_to: int | None = None
 
     @property
@@ -155,6 +169,7 @@ class Restarts:
         prefix = f"cockpit/{self._recorder.generation if number is None else number}"
         board = Board(store, prefix, group.group_world_size if store is not None else 1)
         self._agreement = Agreement(board, self._clock, self._refuse)
+        self._kept.generation_begins()
 
     def generation_ends(self) -> None:
         """To be called before the ranks are ended, and so before others are started."""
@@ -173,6 +188,9 @@ class Restarts:
             else:
                 self._look(agreement, agent, group, failed=state != _HEALTHY)
         request = agreement.request
+        if request is not None:
+            hangs = state == _HEALTHY and request.do == RESTART and request.by == ON_STALL
+            agreement.arm(ready=not hangs or self._kept.of_this_generation())
         if request is None or not self._is_time(agreement, request, state):
             if request is not None and agreement.request is None:
                 self._disarm(agent, group)
@@ -193,7 +211,7 @@ class Restarts:
         raise Stopped(reason)
 
     def _look(self, agreement: Agreement, agent: Any, group: Any, *, failed: bool) -> None:
-        """Learn of a request and arm. Ranks that failed may have done so because of one."""
+        """Learn of a request. Ranks that failed may have done so because of one."""
         generation = self._recorder.generation
         asked = None if failed else self._inbox.next(generation, self._clock())
         request = agreement.agree(asked, at_once=failed)
@@ -214,7 +232,6 @@ class Restarts:
                 reason=request.reason,
                 cost=request.cost,
             )
-        agreement.board.arm()
 
     def _is_time(self, agreement: Agreement, request: Request, state: str) -> bool:
         if state == _HEALTHY:

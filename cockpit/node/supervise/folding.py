@@ -10,7 +10,7 @@ import dataclasses
 import signal
 from collections.abc import Iterable, Mapping
 
-from cockpit.node.supervise.generations import ON_STALL
+from cockpit.node.launch.requests import ON_STALL
 from cockpit.protocol import records
 from cockpit.protocol.events import Event
 from cockpit.protocol.records import ProcessId

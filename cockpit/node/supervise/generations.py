@@ -12,11 +12,9 @@ import json
 import os
 from typing import Any
 
+from cockpit.node.launch.requests import ON_STALL
 from cockpit.protocol import records
 from cockpit.protocol.records import ProcessId
-
-ON_STALL = "on_stall"
-"""`by` of a restart that a stall brought about."""
 
 _HEALTHY = "HEALTHY"
 _MONITOR = "_monitor_workers"
@@ -76,7 +74,8 @@ class LauncherTail:
         """The newest one."""
         self.timeouts: list[TimedOut] = []
         """Of the newest generation."""
-        self._announced = -1
+        self.announced = -1
+        """The generation that the newest restart after a stall is about to end, -1 for none."""
         self.monitored = True
         """False once torch was found to lack what restarts of the ranks need."""
 
@@ -133,12 +132,12 @@ class LauncherTail:
         elif kind == "restarting":
             if event["by"] == ON_STALL:
                 self.restarts += 1
-                self._announced = int(event["generation"])
+                self.announced = int(event["generation"])
         elif kind == "restart_refused":
             refusal = Refusal(int(event["generation"]), str(event["reason"]), float(event["mono"]))
-            if self._announced == refusal.generation:
+            if self.announced == refusal.generation:
                 self.restarts -= 1
-                self._announced = -1
+                self.announced = -1
             self.refusal = refusal
         elif kind == "hook_missing" and str(event["name"]).endswith(_MONITOR):
             self.monitored = False

@@ -6,8 +6,10 @@ that nobody waits for; the file is whole or absent.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
+from typing import Any
 
 from cockpit.node import durable
 from cockpit.node.probing import stacks
@@ -18,14 +20,28 @@ KEPT_NEWEST = 12
 """Of the files of one attempt, these stay: how it began, and how it is."""
 
 
+FRAMES = 24
+"""Innermost frames of a main thread that are told in the journal: down to the user's own code, as
+a rule."""
+MAX_TEXT = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    path: str = ""
+    """Below the attempt's folder; "" where there is an error."""
+    ranks: tuple[dict[str, Any], ...] = ()
+    """Where the main threads of the ranks were, as the event `stacks` has it."""
+    error: str = ""
+
+
 class StackKeeper:
     """One taking at a time. `attempt` is the attempt's folder."""
 
     def __init__(self, attempt: str) -> None:
         self._attempt = attempt
         self._thread: threading.Thread | None = None
-        self._path = ""
-        self._error = ""
+        self._taken = Taken()
 
     @property
     def busy(self) -> bool:
@@ -35,19 +51,19 @@ class StackKeeper:
     def begin(self) -> None:
         """Start taking; does nothing while `busy`."""
         if self._thread is None:
-            self._path = self._error = ""
+            self._taken = Taken()
             self._thread = threading.Thread(target=self._take, name="stacks", daemon=True)
             try:
                 self._thread.start()
             except RuntimeError as error:
-                self._error = f"taking stacks failed: {error}"
+                self._taken = Taken(error=f"taking stacks failed: {error}")
 
-    def result(self) -> tuple[str, str] | None:
-        """(path below the attempt's folder, "") or ("", why not), once; None until then."""
+    def result(self) -> Taken | None:
+        """What has become of it, once; None until then."""
         if self._thread is None or self._thread.is_alive():
             return None
         self._thread = None
-        return self._path, self._error
+        return self._taken
 
     def _take(self) -> None:
         try:
@@ -60,9 +76,27 @@ class StackKeeper:
             for number in numbers[KEPT_FIRST : 1 - KEPT_NEWEST]:
                 os.unlink(os.path.join(self._attempt, layout.kept_stacks(number)))
         except Exception as error:  # noqa: BLE001 - told in the journal; a stall is judged without
-            self._error = f"taking stacks failed: {type(error).__name__}: {error}"
+            why = f"taking stacks failed: {type(error).__name__}: {error}"
+            self._taken = Taken(error=why)
         else:
-            self._path = path
+            self._taken = Taken(path, _innermost(answer["ranks"]))
+
+
+def _innermost(ranks: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    found = []
+    for rank in ranks:
+        main = next((thread for thread in rank["threads"] if thread["main"]), None)
+        if rank["rank"] is not None and main is not None:
+            frames = [
+                {
+                    "file": frame["file"][-MAX_TEXT:],
+                    "line": frame["line"],
+                    "function": frame["function"][:MAX_TEXT],
+                }
+                for frame in main["frames"][:FRAMES]
+            ]
+            found.append({"rank": rank["rank"], "frames": frames})
+    return tuple(found)
 
 
 def _numbers(folder: str) -> list[int]:

@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Sequence
 
 from cockpit.node import journal
-from cockpit.node.launch.requests import RESTART, STOP, Request
+from cockpit.node.launch.requests import ON_STALL, RESTART, STOP, Request
 from cockpit.node.supervise import asking
 from cockpit.node.supervise.claims import Place
 from cockpit.node.supervise.folding import Past, PastStall
-from cockpit.node.supervise.generations import ON_STALL, LauncherTail, TimedOut
-from cockpit.node.supervise.stackkeeper import StackKeeper
+from cockpit.node.supervise.generations import LauncherTail, TimedOut
+from cockpit.node.supervise.stackkeeper import StackKeeper, Taken
 from cockpit.node.supervise.stalls import Stall
 from cockpit.protocol.records import Watch
 
@@ -74,7 +74,8 @@ class StallResponse:
         self._tail = tail
         self._complain = complain
         self._stacks = StackKeeper(place.path)
-        self._stacks_generation = 0
+        self._stacks_generation = -1
+        """Of which stacks were taken last."""
         self._stalls = past.stalls
         self._restarts = past.stall_restarts
         self._action: _Action | None = None
@@ -96,6 +97,8 @@ class StallResponse:
             self._action = action
             if not stall.stacks:
                 self._begin_stacks(stall.generation)
+        if stall.stacks:
+            self._stacks_generation = stall.generation
 
     def stalled(self, now: float, generation: int, stall: Stall) -> None:
         """A stall was declared. Times are monotonic seconds."""
@@ -151,7 +154,8 @@ class StallResponse:
         """Do what is due; a verdict when the attempt has to end. Without `act`, only tell."""
         kept = self._stacks.result()
         if kept is not None:
-            self._tell_stacks(*kept)
+            self._tell_stacks(kept)
+        self._keep_before_restart()
         if act:
             self._check_obeyed(now)
         action = self._action if act else None
@@ -185,12 +189,22 @@ class StallResponse:
             self._stacks_generation = generation
             self._stacks.begin()
 
-    def _tell_stacks(self, path: str, error: str) -> None:
-        if error:
-            self._complain(error)
+    def _keep_before_restart(self) -> None:
+        """Another node has found a stall: its launcher process holds the restart for our stacks."""
+        number = self._tail.announced
+        if number != self._stacks_generation and self._is_running(number):
+            self._begin_stacks(number)
+
+    def _tell_stacks(self, taken: Taken) -> None:
+        if taken.error:
+            self._complain(taken.error)
         else:
             self._events.write(
-                "stacks", path=path, reason="stall", generation=self._stacks_generation
+                "stacks",
+                path=taken.path,
+                reason="stall",
+                generation=self._stacks_generation,
+                ranks=list(taken.ranks),
             )
 
     def _restart(self, action: _Action, now: float) -> None:

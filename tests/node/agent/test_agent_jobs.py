@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from cockpit.node.agent import jobs
+from cockpit.node.agent.jobs import CLAIM_PATIENCE
+from cockpit.node.statedir import Node as Folder
 from cockpit.protocol import layout
 from cockpit.protocol.frames import Kind
 from tests.node.agent_client import PYTHONS, AgentClient, Failed
-from tests.node.supervising import WAIT, Attempt, Node, eventually
+from tests.node.supervising import ROOT, WAIT, Attempt, Node, eventually
 
 
 @pytest.fixture(params=PYTHONS, ids=lambda path: "oldest" if path != PYTHONS[0] else "this")
@@ -145,11 +148,57 @@ def test_jobs_come_newest_first_with_their_newest_whole_event(
     events = [{"seq": n, "at": 1.0, "mono": 1.0, "kind": "note", "n": n} for n in range(3)]
     text = "\n".join(map(json.dumps, events)) + '\n\ndamaged\n{"seq": 3, "kind": "to'
     (folder / "events.jsonl").write_text(text)
+    os.utime(folder, (time.time() - 3600.0,) * 2)
     jobs = agent.call("jobs")["jobs"]
     assert [entry["id"] for entry in jobs] == ["1" * 12, "0" * 12]
     assert jobs[0]["attempts"] == [
         {"attempt": 0, "node_rank": 3, "plan": None, "events": events[2], "supervised": False}
     ]
+
+
+@pytest.mark.parametrize("skew", [0.0, 2.0])
+def test_an_attempt_whose_supervisor_is_still_to_claim_it_is_not_called_unwatched(
+    state_dir: Path, one_agent: AgentClient, skew: float
+) -> None:
+    folder = fake_job(state_dir, "0" * 12, 5.0) / "attempts/0/nodes/0"
+    folder.mkdir(parents=True)
+    os.utime(folder, (time.time() + skew,) * 2)
+    (attempt,) = only(one_agent.call("jobs"))["attempts"]
+    assert "supervised" not in attempt
+
+
+def test_an_attempt_that_nobody_ever_claims_is_called_unwatched_in_the_end(
+    state_dir: Path, one_agent: AgentClient
+) -> None:
+    folder = fake_job(state_dir, "0" * 12, 5.0) / "attempts/0/nodes/0"
+    folder.mkdir(parents=True)
+    os.utime(folder, (time.time() - CLAIM_PATIENCE + 2.0,) * 2)
+    watch = one_agent.request("watch_jobs", interval=0.2)
+    one_agent.answer(watch)
+    seen = []
+    while not seen or "supervised" not in seen[-1]:
+        seen += only(one_agent.event(watch))["attempts"]
+    assert seen[-1]["supervised"] is False
+
+
+def test_a_supervisor_that_ends_its_attempt_during_a_scan_is_not_called_lost(
+    supervised_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = supervised_node.python("import time; time.sleep(600)").run()
+    newest = jobs._newest_event
+
+    def read_while_it_ends(path: str) -> Any:
+        event = newest(path)
+        attempt.command("cancel", reason="", grace=1.0)
+        attempt.ended()
+        return event
+
+    monkeypatch.setattr(jobs, "_newest_event", read_while_it_ends)
+    scanner = jobs.Scanner(Folder("n0", str(supervised_node.state_dir), ROOT))
+    (entry,) = scanner.scan().entries
+    (found,) = entry["attempts"]
+    assert found["events"]["kind"] != "ended"
+    assert found["supervised"] is True
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"created_at": NaN}', "\x00", "missing"])

@@ -19,7 +19,7 @@ from tests.node.torchrun_nodes import request as torchrun_request
 
 pytestmark = [
     pytest.mark.torch,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(360),
     pytest.mark.skipif(
         importlib.util.find_spec("nvidia_resiliency_ext") is None,
         reason="needs nvidia-resiliency-ext",

@@ -11,10 +11,17 @@ import pytest
 from cockpit.node import journal
 from cockpit.node.journal import Journal
 from cockpit.node.launch.recorder import Recorder
-from cockpit.node.launch.requests import RESTART, STOP, Request
-from cockpit.node.launch.restarts import PATIENCE, NoRestartsLeft, Restarts, Stopped
+from cockpit.node.launch.requests import ON_STALL, RESTART, STOP, Request
+from cockpit.node.launch.restarts import (
+    PATIENCE,
+    STACKS_PATIENCE,
+    NoRestartsLeft,
+    Restarts,
+    Stopped,
+)
 from cockpit.node.oom import OomWatch
 from cockpit.node.supervise import asking
+from cockpit.protocol import layout
 
 A_MOMENT = 0.4
 """Enough for a node to look at the store again."""
@@ -107,7 +114,14 @@ class Agent:
 
     def ask(self, do: str = RESTART, name: str = "x", **fields: Any) -> None:
         generation = fields.pop("generation", None)
-        asking.leave(str(self.folder), Request(name, do, generation, "ada", "because", **fields))
+        by = fields.pop("by", "ada")
+        asking.leave(str(self.folder), Request(name, do, generation, by, "because", **fields))
+
+    def keep_stacks(self, number: int = 0) -> None:
+        """What its supervisor does."""
+        path = self.folder / layout.kept_stacks(number)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         every = journal.read(str(self.folder / "launcher.jsonl"))
@@ -161,6 +175,45 @@ def test_nobody_acts_before_all_have_armed_or_patience_is_over(tmp_path: pathlib
     world.now += 0.1
     assert first.poll() == "restarted", "the other one may be frozen"
     assert second.poll() == "restarted", "all have armed, however late"
+
+
+def test_after_a_stall_nobody_acts_before_every_node_has_kept_its_stacks(
+    tmp_path: pathlib.Path,
+) -> None:
+    world = World(tmp_path)
+    finder, other = world.agents
+    other.keep_stacks(0)
+    other.begin()  # what was kept of an earlier generation does not count
+    finder.begin()
+    finder.keep_stacks()
+    finder.ask(by=ON_STALL)
+    for _ in range(3):
+        assert world.poll() == ["HEALTHY", "HEALTHY"]
+    assert [event["by"] for event in other.restarting()] == [ON_STALL], "its supervisor is told"
+    other.keep_stacks(1)
+    assert "restarted" in world.poll() + world.poll()
+
+
+def test_stacks_that_nobody_keeps_hold_a_restart_up_for_a_moment_only(
+    tmp_path: pathlib.Path,
+) -> None:
+    world = World(tmp_path)
+    world.agents[0].ask(by=ON_STALL)
+    assert world.poll() == ["HEALTHY", "HEALTHY"]
+    assert world.poll() == ["HEALTHY", "HEALTHY"]
+    world.now += STACKS_PATIENCE
+    assert "restarted" in world.poll() + world.poll()
+
+
+def test_ranks_that_fail_meanwhile_leave_no_stacks_to_wait_for(tmp_path: pathlib.Path) -> None:
+    world = World(tmp_path)
+    finder, other = world.agents
+    finder.keep_stacks()
+    finder.ask(by=ON_STALL)
+    world.poll()
+    assert world.poll() == ["HEALTHY", "HEALTHY"]
+    assert other.poll("FAILED") == "restarted"
+    assert finder.poll() == "restarted"
 
 
 def test_ranks_that_fail_because_a_peer_was_faster_cost_no_restart(tmp_path: pathlib.Path) -> None:

@@ -496,10 +496,13 @@ def test_pyspy_is_found_beside_the_python_of_the_job_and_on_absolute_paths_only(
     (tmp_path / "py-spy").write_text("#!/bin/sh\n")
     (tmp_path / "py-spy").chmod(0o755)
     ranks.path = ".:bin"
-    other = ranks.start(HANGS, os.path.realpath(sys.executable))
+    (tmp_path / "bare").mkdir()
+    bare = tmp_path / "bare" / "python"  # with nothing beside it
+    bare.symlink_to(sys.executable)
+    other = ranks.start(HANGS, str(bare))
     assert stacklook.pyspy.find(other.pid) == ""
     ranks.path = f".:{tmp_path}"
-    third = ranks.start(HANGS, os.path.realpath(sys.executable))
+    third = ranks.start(HANGS, str(bare))
     assert stacklook.pyspy.find(third.pid) == str(tmp_path / "py-spy")
 
 

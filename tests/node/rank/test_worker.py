@@ -139,9 +139,9 @@ def test_the_users_own_cockpit_wins_and_ours_is_there_otherwise(bench: Bench) ->
         text=True,
     ).stdout
     ours = installed.strip() or str(bench.runtime)
-    assert bench.under_worker("which.py").stdout.startswith(ours)
+    assert bench.under_worker("which.py", PYTHONPATH="").stdout.startswith(ours)
     theirs = bench.write("cockpit/__init__.py", "")
-    assert bench.under_worker(script.name).stdout == f"{theirs}\n"
+    assert bench.under_worker(script.name, PYTHONPATH="").stdout == f"{theirs}\n"
 
 
 @pytest.mark.parametrize(

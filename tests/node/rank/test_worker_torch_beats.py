@@ -13,7 +13,7 @@ from cockpit.node.rank import slot
 from tests.node.torchrun_nodes import free_port, make_runtime
 from tests.node.worker_ranks import Rank, Ranks, ranks_in
 
-pytestmark = [pytest.mark.torch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.torch, pytest.mark.timeout(360)]
 
 
 @pytest.fixture(scope="module")

@@ -266,11 +266,14 @@ def test_a_job_tells_what_its_ranks_print_and_leaves_no_search_behind(
 
 
 def test_the_output_of_a_command_is_searched_too(supervised_node: Node) -> None:
+    until_told = "echo loss=0.25; until grep -q end do; do sleep 0.05; done"
     attempt = training(
         supervised_node,
-        fields={"kind": "command", "argv": ("sh", "-c", "echo loss=0.25; sleep 1")},
+        fields={"kind": "command", "argv": ("sh", "-c", until_told)},
         metrics={"loss": LOSS},
     )
+    eventually(attempt.digests, "what is told of a command that runs")
+    attempt.do("end")
     assert attempt.ended()["outcome"] == "succeeded"
     first, last = attempt.digests()[0]["ranks"], attempt.digests()[-1]["ranks"]
     assert [(rank["rank"], rank["local_rank"], rank["stage"]) for rank in (*first, *last)] == [
@@ -287,6 +290,7 @@ def test_a_search_dies_with_its_supervisor_and_comes_with_the_next(supervised_no
     )
     pids = {process.pid for process in found}
     (supervisor,) = (process for process in found if parent_of(process.pid) not in pids)
+    eventually(attempt.digests, "what the first one tells")
     processes.send_signal(supervisor, signal.SIGKILL)
     eventually(lambda: not supervisors(attempt.place.job), "the search's end")
     seq = attempt.digests()[-1]["seq"]

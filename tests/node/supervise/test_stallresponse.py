@@ -67,8 +67,11 @@ class Node:
 
 
 @pytest.fixture(autouse=True)
-def _no_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StackKeeper, "begin", lambda self: None)
+def takings(monkeypatch: pytest.MonkeyPatch) -> list[StackKeeper]:
+    """One entry for each time that stacks would have been taken."""
+    begun: list[StackKeeper] = []
+    monkeypatch.setattr(StackKeeper, "begin", lambda keeper: begun.append(keeper))
+    return begun
 
 
 @pytest.fixture
@@ -169,3 +172,27 @@ def test_an_adopter_learns_of_the_refusal_that_its_predecessor_did_not_live_to_s
     verdict = node.tick(now)
     assert verdict is not None and verdict.message.endswith("they finished")
     assert verdict.at == now, "its SIGTERM has not been sent"
+
+
+def test_stacks_are_kept_once_before_another_node_ends_the_ranks(
+    node: Node, takings: list[StackKeeper]
+) -> None:
+    node.launcher.write("restarting", generation=0, by="ada", reason="", cost=False)
+    node.tick()
+    assert takings == [], "a person's restart needs none"
+    node.launcher.write("restarting", generation=0, by="on_stall", reason="", cost=False)
+    node.tick()
+    node.tick()
+    assert len(takings) == 1
+    node.launcher.write("generation", generation=1, ranks=[])
+    node.tick()
+    assert len(takings) == 1
+
+
+def test_stacks_that_were_kept_are_not_taken_again_when_the_restart_begins(
+    node: Node, takings: list[StackKeeper]
+) -> None:
+    node.stall()
+    node.launcher.write("restarting", generation=0, by="on_stall", reason="", cost=False)
+    node.tick()
+    assert len(takings) == 1

@@ -205,10 +205,10 @@ def test_silence_while_a_job_is_being_cancelled_is_no_stall(supervised_node: Nod
         """,
         ROOT,
         kind="torchrun",
-        watch=Watch(timeout=2.0, interval=0.1, on_stall="cancel"),
+        watch=Watch(timeout=LIMIT, interval=0.1, on_stall="cancel"),
     ).run()
     attempt.wait_for_file("logs/launcher.out")
-    attempt.command("cancel", grace=4)
+    attempt.command("cancel", grace=LIMIT + 2.0)
     assert attempt.ended()["outcome"] == "cancelled"
     assert "stalled" not in attempt.kinds()
 

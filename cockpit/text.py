@@ -23,6 +23,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _TAB = 8
+_VERB = re.compile(r" (?:accepted|did|does|gave|has|is|takes|took)\b")
 
 
 def _inert(character: str) -> str:
@@ -65,6 +66,20 @@ def clean_line(data: bytes, limit: int = MAX_LINE) -> str:
     shown = text[:limit]
     rest = max(len(data) - len(shown.encode("utf-8", "replace")), 1)
     return f"{shown}… (+{rest} bytes)"
+
+
+def after_name(name: str, message: str) -> str:
+    """`message` for a place that has just named what it is about.
+
+    "n1: refused" and "n1 (ada@n1): refused" become "refused", "n1 does not answer" becomes "it
+    does not answer"; anything else stays as it is.
+    """
+    if not message.startswith(name):
+        return message
+    rest = re.sub(r"^ \([^)]*\)", "", message[len(name) :])
+    if rest.startswith(": "):
+        return rest[2:]
+    return f"it{rest}" if _VERB.match(rest) else message
 
 
 def count_of(number: int, thing: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cockpit.text import clean, clean_line
+from cockpit.text import after_name, clean, clean_line
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,23 @@ def test_a_line_of_any_bytes_is_bounded_text(data: bytes, limit: int) -> None:
     shown = clean_line(data, limit)
     assert len(shown) <= limit + 40
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("message", "rest"),
+    [
+        ("n1: connection refused", "connection refused"),
+        ("n1 (ada@n1:22): connection refused at n1:22", "connection refused at n1:22"),
+        ("n1 (ada@10.0.0.7) did not answer in time", "it did not answer in time"),
+        ("n1 took too long to answer", "it took too long to answer"),
+        ("n10: connection refused", "n10: connection refused"),
+        ("n1 and n2 differ", "n1 and n2 differ"),
+        ("the ssh_config is wrong", "the ssh_config is wrong"),
+        ("", ""),
+    ],
+)
+def test_what_was_named_already_is_not_named_again(message: str, rest: str) -> None:
+    assert after_name("n1", message) == rest
 
 
 def test_a_cut_line_says_how_much_is_missing() -> None:

@@ -19,11 +19,13 @@ from cockpit.model.generations import (
     reason_of,
     try_round,
 )
+from cockpit.model.masking import Mask
 from cockpit.model.nodes import NodeFold
 from cockpit.model.rounds import Round, merge_rounds
 from cockpit.model.rules import Rules
 from cockpit.model.types import Cause, Generation, JobState
 from cockpit.protocol.records import AttemptRecord, JobRecord
+from cockpit.text import count_of
 
 INSTRUMENTED = frozenset(("torchrun", "ft"))
 """Kinds of jobs whose launcher process writes a journal of its own."""
@@ -32,8 +34,9 @@ INSTRUMENTED = frozenset(("torchrun", "ft"))
 class AttemptFold:
     """The nodes of one attempt, by node rank."""
 
-    def __init__(self, number: int, kind: str) -> None:
+    def __init__(self, number: int, kind: str, mask: Mask | None = None) -> None:
         self.number = number
+        self._mask = mask
         self.instrumented = kind in INSTRUMENTED
         self.nodes: dict[int, NodeFold] = {}
 
@@ -44,7 +47,9 @@ class AttemptFold:
 
     def node(self, node_rank: int) -> NodeFold:
         if node_rank not in self.nodes:
-            self.nodes[node_rank] = NodeFold(node_rank, instrumented=self.instrumented)
+            self.nodes[node_rank] = NodeFold(
+                node_rank, instrumented=self.instrumented, mask=self._mask
+            )
         return self.nodes[node_rank]
 
     def plan(self, plan: AttemptRecord) -> None:
@@ -58,6 +63,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     state: JobState
     cause: Cause | None
+    trouble: Cause | None
+    """What went wrong first outside of all rounds, so far: a job goes on for as long as one of its
+    nodes does."""
     generations: tuple[Generation, ...]
     degraded: bool
     started_at: float | None
@@ -95,11 +103,13 @@ def judge(
         for item in rounds
     ]
     cause = _cause(state, rounds, trials, suspects, cancel, problem)
+    trouble = _trouble(nodes, suspects)
     explainer = Explainer(rules, nodes, skews)
-    history = _history(attempt, nodes, rounds, trials, state, cause, skews)
+    history = _history(attempt, nodes, rounds, trials, state, cause, trouble, skews)
     return Verdict(
         state=state,
         cause=explainer.cause(cause),
+        trouble=explainer.cause(trouble),
         generations=tuple(explainer.generation(item) for item in history),
         degraded=_degraded(nodes, rounds),
         started_at=_earliest(nodes, skews),
@@ -156,14 +166,14 @@ def _shortfall(
     if size < record.min_nodes:
         what = "the world that formed has" if rounds else "the job ran on"
         why = " (clocks of the nodes apart?)" if rounds else ""
-        unit = "node" if size == 1 else "nodes"
-        message = f"{what} {size} {unit} of {record.min_nodes}{why}"
+        message = f"{what} {count_of(size, 'node')} of {record.min_nodes}{why}"
     elif rounds and len(good) == len(members) != size:
         failed = [node for node in nodes if node.outcome == "failed" and node not in members]
         if failed:
             return _mute_failure(failed, suspects, skews, number)
         message = (
-            f"{len(members)} nodes report success of a world of {size} (clocks of the nodes apart?)"
+            f"{count_of(len(members), 'node')} of a world of {size} told of success"
+            " (clocks of the nodes apart?)"
         )
     else:
         return None
@@ -240,6 +250,16 @@ def _cause(
     )
 
 
+def _trouble(nodes: list[NodeFold], suspects: list[Suspect]) -> Cause | None:
+    """What went wrong first on a node that knows of no round; before a cancel, where one was."""
+    names = {node.name for node in nodes if node.took_part}
+    return first_cause(
+        suspect
+        for suspect in suspects
+        if suspect.generation is None and suspect.cause.node in names
+    )
+
+
 def _history(
     attempt: AttemptFold,
     nodes: list[NodeFold],
@@ -247,10 +267,14 @@ def _history(
     trials: list[Trial],
     state: JobState,
     cause: Cause | None,
+    trouble: Cause | None,
     skews: Mapping[str, float],
 ) -> tuple[Generation, ...]:
+    if state is JobState.CANCELLED:
+        # Who cancels a job because a node of it has failed is not why it failed.
+        cause = trouble or cause
     if not rounds:
-        return _without_rounds(attempt, nodes, state, cause, skews)
+        return _without_rounds(attempt, nodes, state, cause if state.ended else trouble, skews)
     result = []
     for index, (item, trial) in enumerate(zip(rounds, trials, strict=True)):
         if index + 1 < len(rounds):
@@ -320,13 +344,14 @@ def _without_rounds(
     cause: Cause | None,
     skews: Mapping[str, float],
 ) -> tuple[Generation, ...]:
-    """A job that does not say its rounds has one per attempt."""
+    """A job that does not say its rounds has one per attempt. It runs until its last node ends,
+    though its cause be known."""
     claims = [
         event.at - skews.get(node.name, 0.0)
         for node in nodes
         if (event := node.events.started or node.events.claimed) is not None
     ]
-    if not claims or state in (JobState.STAGING, JobState.STARTING):
+    if not claims or (cause is None and state in (JobState.STAGING, JobState.STARTING)):
         return ()
     return (
         Generation(

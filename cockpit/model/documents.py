@@ -138,6 +138,7 @@ def stall(item: Stall) -> Document:
         "recovered_at": iso(item.recovered_at),
         "action": item.action,
         "message": item.message,
+        "where": item.where or None,
         "stacks": item.stacks or None,
     }
 
@@ -302,6 +303,7 @@ def _job_node(node: JobNode, machines: Mapping[str, Node], now: float | None) ->
         "generation": node.generation,
         "exit_code": node.exit_code,
         "signal": node.signal,
+        "why": node.why or None,
         "ranks": [_rank(rank) for rank in node.ranks],
         "gpus": [] if machine is None else [_gpu(gpu) for gpu in machine.gpus],
         "simulated": machine is not None and machine.simulated,

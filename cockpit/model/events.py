@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from cockpit.model.stackwords import Frame
 from cockpit.text import clean
 
 MAX_TEXT = 4096
@@ -152,10 +153,18 @@ class Recovered(Event, frozen=True, kw_only=True):
     generation: int
 
 
+class StackedRank(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the main thread of a rank was: its innermost frames."""
+
+    rank: int
+    frames: tuple[Frame, ...] = ()
+
+
 class Stacks(Event, frozen=True, kw_only=True):
     path: str
     reason: str = ""
     generation: int = 0
+    ranks: tuple[StackedRank, ...] = ()
 
 
 class Xid(Event, frozen=True, kw_only=True):

@@ -52,6 +52,8 @@ class SupervisorFold:
         self.started: ev.Started | None = None
         self.start_failed: ev.StartFailed | None = None
         self.exited: ev.LauncherExited | None = None
+        self.gone_at: float | None = None
+        """When a supervisor that took over found that the launcher process was gone."""
         self.cancel: ev.Cancel | None = None
         """The first cancel; later ones change nothing."""
         self.ended: ev.Ended | None = None
@@ -103,6 +105,8 @@ class SupervisorFold:
     def _note(self, event: ev.Event) -> None:
         match event:
             case ev.Adopted():
+                if not event.launcher_alive and self.gone_at is None:
+                    self.gone_at = event.at
                 rest = "" if event.launcher_alive else "; the launcher process was gone"
                 self.notes.add(f"the supervisor was lost and replaced{rest}")
             case ev.LogGap():

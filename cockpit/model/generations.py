@@ -6,15 +6,18 @@ a generation, what was asked for by a person or a watcher, and what merely faile
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from cockpit.model import events as ev
+from cockpit.model import oddranks
 from cockpit.model.causes import Guilt, Suspect, first_cause
 from cockpit.model.clocks import TOLERANCE
 from cockpit.model.nodes import NodeFold
+from cockpit.model.oddranks import Seen
 from cockpit.model.rounds import Round
 from cockpit.model.rules import Rules
 from cockpit.model.stalls import Silent, stall_suspect
@@ -116,6 +119,7 @@ def _stall(item: Round, nodes: Iterable[NodeFold], skews: Skews) -> Suspect | No
     """The stall that ended a generation, None where none did."""
     acted = item.asked is not None and item.asked.stall
     silent: list[Silent] = []
+    seen: list[Seen] = []
     fatal = [(item.asked.at, item.asked.reason)] if item.asked is not None and acted else []
     for node in nodes:
         skew = skews.get(node.name, 0.0)
@@ -124,6 +128,7 @@ def _stall(item: Round, nodes: Iterable[NodeFold], skews: Skews) -> Suspect | No
             if acted or declared.action == "cancel":
                 fatal.append((at, declared.message))
             silent += [_silent(node.name, rank, at) for rank in declared.ranks]
+            seen += stall.seen(node.name, node.node_rank)
         local = node.launcher.generations.get(item.number)
         for timeout in local.timeouts.values() if local is not None else ():
             at = timeout.at - skew
@@ -132,7 +137,7 @@ def _stall(item: Round, nodes: Iterable[NodeFold], skews: Skews) -> Suspect | No
     if not fatal:
         return None
     at, message = min(fatal)
-    return stall_suspect(item.number, silent, message, at)
+    return stall_suspect(item.number, silent, message, at, seen)
 
 
 def _silent(node: str, rank: ev.StalledRank, at: float) -> Silent:
@@ -189,6 +194,7 @@ def reason_of(cause: Cause) -> str:
 def stalls_of(job: str, attempt: int, nodes: Mapping[int, NodeFold], skews: Skews) -> list[Stall]:
     """The stalls of an attempt, newest first, on the cluster's clock."""
     found = []
+    where = _where(nodes)
     for node_rank, node in nodes.items():
         skew = skews.get(node.name, 0.0)
         folder = layout.attempt_dir(job, attempt, node_rank)
@@ -206,10 +212,24 @@ def stalls_of(job: str, attempt: int, nodes: Mapping[int, NodeFold], skews: Skew
                     message=declared.message,
                     recovered_at=None if recovered is None else recovered - skew,
                     stacks=f"{folder}/{stall.stacks}" if stall.stacks else "",
+                    where=where.get(declared.generation, ""),
                 )
             )
     found.sort(key=lambda stall: (-stall.at, stall.node_rank))
     return found
+
+
+def _where(nodes: Mapping[int, NodeFold]) -> dict[int, str]:
+    """Generation -> in which code its silent ranks were, by each node's newest stall that tells."""
+    seen: dict[int, dict[int, list[Seen]]] = {}
+    for node_rank, node in nodes.items():
+        for stall in node.events.stalls.stalls:
+            if ranks := stall.seen(node.name, node_rank):
+                seen.setdefault(stall.declared.generation, {})[node_rank] = ranks
+    return {
+        number: oddranks.summary(itertools.chain.from_iterable(by_node.values()))
+        for number, by_node in seen.items()
+    }
 
 
 class Explainer:

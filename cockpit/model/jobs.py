@@ -20,6 +20,7 @@ from cockpit.model.clocks import skews
 from cockpit.model.figures import job_metrics
 from cockpit.model.generations import stalls_of
 from cockpit.model.journals import NodeEvent
+from cockpit.model.masking import Mask
 from cockpit.model.nodes import NodeFold
 from cockpit.model.rules import Rules
 from cockpit.model.stragglers import mark_nodes, slow_ranks
@@ -48,9 +49,12 @@ AGE_STEP = 0.5
 class JobModel:
     """Everything that is known of one job. `revision` grows with every change."""
 
-    def __init__(self, record: JobRecord, rules: Rules | None = None) -> None:
-        """`rules` recognise causes; the built-in ones unless given."""
+    def __init__(
+        self, record: JobRecord, rules: Rules | None = None, mask: Mask | None = None
+    ) -> None:
+        """`rules` recognise causes; the built-in ones unless given. `mask` hides secrets."""
         self.record = record
+        self._mask = mask
         self._rules = rules or Rules()
         self.revision = 0
         self.beats_only = 0
@@ -153,7 +157,7 @@ class JobModel:
 
     def _attempt(self, number: int) -> AttemptFold:
         if number not in self._attempts:
-            self._attempts[number] = AttemptFold(number, self.record.kind)
+            self._attempts[number] = AttemptFold(number, self.record.kind, self._mask)
         return self._attempts[number]
 
     def _touch(self, node: NodeFold) -> None:
@@ -275,7 +279,7 @@ class JobModel:
             restarts=_restarts(newest.number, history),
             max_restarts=record.max_restarts,
             exit_code=_exit_code(verdict),
-            cause=verdict.cause or _newest_failure(verdict.state, history),
+            cause=verdict.cause or _newest_failure(verdict, history),
             created_at=record.created_at,
             created_by=clean(record.created_by),
             started_at=min(starts, default=None),
@@ -374,10 +378,12 @@ def _restarts(attempt: int, history: tuple[Generation, ...]) -> int:
     return attempt + sum(count - 1 for count in counts.values())
 
 
-def _newest_failure(state: JobState, history: tuple[Generation, ...]) -> Cause | None:
-    if state.ended:
+def _newest_failure(verdict: Verdict, history: tuple[Generation, ...]) -> Cause | None:
+    if verdict.state.ended:
         return None
-    return next((item.cause for item in reversed(history) if item.cause is not None), None)
+    here = (item.cause for item in reversed(verdict.generations))
+    earlier = (item.cause for item in reversed(history))
+    return next((cause for cause in (*here, verdict.trouble, *earlier) if cause is not None), None)
 
 
 def _exit_code(verdict: Verdict) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from cockpit.model.events import Event, parse, scrub
+from cockpit.model.masking import Mask
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of one journal line; a longer one is damage and is skipped."""
@@ -65,7 +66,8 @@ def _decode(line: bytes) -> dict[str, Any]:
 class JournalReader:
     """One journal of one node and attempt, read incrementally."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask: Mask | None = None) -> None:
+        self._mask = mask or Mask()
         self.position = 0
         """Offset of the next byte; where to follow from after a drop."""
         self.unreadable = 0
@@ -113,7 +115,7 @@ class JournalReader:
         if not line.strip():
             return None
         try:
-            cleaned = scrub(_decode(line))
+            cleaned = self._mask.fields(scrub(_decode(line)))
             head = msgspec.convert(cleaned, Event)
             event = parse(cleaned)
         except (ValueError, RecursionError):

@@ -27,6 +27,7 @@ from cockpit.model.logsave import save
 from cockpit.model.logscan import Stretch
 from cockpit.model.logtap import Supply
 from cockpit.model.logtypes import Finder, Origin, RawLine
+from cockpit.model.masking import Mask
 from cockpit.model.merged import PATIENCE, QUIET, SETTLE, Order
 from cockpit.text import count_of
 
@@ -47,7 +48,7 @@ _NO_OFFSET = 2**63
 
 
 class LogDoc:
-    """Satisfies `LogDocument`. `clock` never goes back."""
+    """Satisfies `LogDocument`. `clock` never goes back; `mask` hides values in what is given."""
 
     def __init__(
         self,
@@ -55,8 +56,10 @@ class LogDoc:
         selected: frozenset[Origin] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        mask: Mask | None = None,
     ) -> None:
         self._supply = supply
+        self._mask = mask or Mask()
         self.selected = selected
         self._clock = clock
         self._spill = Spill(supply.folder)
@@ -318,7 +321,10 @@ class LogDoc:
     # -- reading -------------------------------------------------------------------------------
 
     def lines(self, start: int, stop: int) -> Sequence[RawLine]:
-        return self._reader.lines(start, stop)
+        lines = self._reader.lines(start, stop)
+        if self._mask.empty:
+            return lines
+        return [line._replace(data=self._mask.data(line.data)) for line in lines]
 
     def at_time(self, at: float) -> int:
         return self._reader.at_time(at)
@@ -375,12 +381,12 @@ class LogDoc:
     # -- others --------------------------------------------------------------------------------
 
     def select(self, origins: frozenset[Origin] | None) -> LogDoc:
-        return LogDoc(self._supply, origins, clock=self._clock)
+        return LogDoc(self._supply, origins, clock=self._clock, mask=self._mask)
 
     async def save(self, path: Path) -> int:
         taps = [lane.tap for lane in self._lanes]
         missing = await self._supply.whole(taps)
-        written = await self._supply.off_loop(save([tap.source for tap in taps], path))
+        written = await self._supply.off_loop(save([tap.source for tap in taps], path, self._mask))
         self._unsaved = [f"saved without {what}" for what in missing]
         return written
 

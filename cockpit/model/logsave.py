@@ -17,6 +17,7 @@ from cockpit.errors import CockpitError
 from cockpit.model.descriptors import Descriptors
 from cockpit.model.frozen import FrozenStream
 from cockpit.model.logscan import CHUNK, Stretch, scan
+from cockpit.model.masking import Mask
 from cockpit.model.merged import Source
 from cockpit.model.private import write_all
 
@@ -25,25 +26,30 @@ _BLOCK = 1024 * 1024
 _BUFFERS = 16 * 1024 * 1024
 
 
-def save(sources: Sequence[Source], path: Path) -> Callable[[], int]:
+def save(sources: Sequence[Source], path: Path, mask: Mask | None = None) -> Callable[[], int]:
     """What writes every line that is held of `sources` now, and returns the bytes written.
 
-    It raises CockpitError when the file cannot be written; then there is no half of it.
+    `mask` hides values in them. It raises CockpitError when the file cannot be written; then there
+    is no half of it.
     """
     files = Descriptors(OPEN_FILES)
     streams = [source.mirror.frozen(files) for source in sources]
-    return lambda: _save(sources, streams, files, path)
+    return lambda: _save(sources, streams, files, path, mask or Mask())
 
 
 def _save(
-    sources: Sequence[Source], streams: Sequence[FrozenStream], files: Descriptors, path: Path
+    sources: Sequence[Source],
+    streams: Sequence[FrozenStream],
+    files: Descriptors,
+    path: Path,
+    mask: Mask,
 ) -> int:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     written = 0
     try:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            for block in _blocks(sources, streams):
+            for block in _blocks(sources, streams, mask):
                 write_all(fd, block)
                 written += len(block)
         finally:
@@ -61,13 +67,16 @@ def _save(
     return written
 
 
-def _blocks(sources: Sequence[Source], streams: Sequence[FrozenStream]) -> Iterator[bytes]:
+def _blocks(
+    sources: Sequence[Source], streams: Sequence[FrozenStream], mask: Mask
+) -> Iterator[bytes]:
     parts: list[bytes] = []
     size = 0
     words = [_words(source) for source in sources]
     for stretch in _merged(sources, streams):
         prefix = _stamp(stretch.at) + words[stretch.lane]
         start, left = stretch.start, stretch.size
+        masked = mask.stream()
         parts.append(prefix)
         while left > 0:
             data = streams[stretch.lane].read(start, min(left, _BLOCK))
@@ -76,9 +85,11 @@ def _blocks(sources: Sequence[Source], streams: Sequence[FrozenStream]) -> Itera
             start, left = start + len(data), left - len(data)
             # The newline at the end of the lines begins no line.
             body = data[:-1] if left == 0 and data.endswith(b"\n") else data
+            body = masked.feed(body)
             text = body.replace(b"\n", b"\n" + prefix)
             parts.append(text)
             size += len(text) + len(prefix)
+        parts.append(masked.end().replace(b"\n", b"\n" + prefix))
         parts.append(b"\n")
         if size >= _BLOCK:
             yield b"".join(parts)

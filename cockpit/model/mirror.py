@@ -26,15 +26,15 @@ from cockpit.model.pruning import LIMIT, LOCK, prune
 from cockpit.model.ranges import Ranges
 from cockpit.model.rangesfile import RangesFile, Unsaved
 from cockpit.model.timeindex import TimeIndex
+from cockpit.model.unwritten import Unwritten
 from cockpit.protocol import layout
 
 MEMORY_TAIL = 4 * 1024 * 1024
 """Bytes of a stream that are kept in memory while the disk takes none."""
 _MEMORY_CHUNK = 64 * 1024
 BUFFER = 64 * 1024
-"""Bytes of a stream, at its end, that wait to be written at once; read from memory till then."""
-BUFFERS = 8 * 1024 * 1024
-"""Bytes of all streams of a store together that wait so."""
+"""Bytes of a stream, at its end, that wait to be written at once; read from memory till then. Of
+many streams fewer wait, see `unwritten`."""
 PERSIST_EVERY = 64 * 1024 * 1024
 """Bytes of a stream after which its ranges are written down without being asked."""
 _MAX_SLOTS = 64
@@ -91,11 +91,11 @@ class MirrorStream:
         files: Descriptors,
         boot: str,
         on_problem: Callable[[str], None],
-        room: Callable[[], int] = lambda: BUFFER,
+        unwritten: Unwritten,
     ) -> None:
         self._path = str(path)
         self._ranges_file = RangesFile(Path(f"{path}.ranges"))
-        self._room = room
+        self._unwritten = unwritten
         self._buffer = bytearray()
         self._buffered = 0
         """Offset of the first byte in the buffer."""
@@ -129,14 +129,20 @@ class MirrorStream:
         if not self._buffer:
             self._buffered = offset
         self._buffer += data
-        if len(self._buffer) >= self._room():
+        self._unwritten.held(self, len(data))
+        if len(self._buffer) >= BUFFER:
             self.flush()
 
     def flush(self) -> None:
         """Write out what waits in memory."""
         if self._buffer:
-            data, self._buffer = self._buffer, bytearray()
+            data = self._take_buffer()
             self._write(self._buffered, data)
+
+    def _take_buffer(self) -> bytearray:
+        data, self._buffer = self._buffer, bytearray()
+        self._unwritten.written(self, len(data))
+        return data
 
     def _write(self, offset: int, data: bytearray) -> None:
         written = 0
@@ -197,7 +203,7 @@ class MirrorStream:
         """Forget everything: the file on the node was replaced."""
         self._held, self._dropped = Ranges(), Ranges()
         self._memory.clear()
-        self._buffer.clear()
+        self._take_buffer()
         self._in_memory = self.inode = self.expected = 0
         self.index.reset()
         with contextlib.suppress(OSError):
@@ -240,6 +246,8 @@ class MirrorStream:
     @property
     def dropped(self) -> int:
         """Bytes that the node is known to have thrown away."""
+        if not self._dropped.end:
+            return 0
         return sum(end - start for start, end in self._dropped.all())
 
     def is_dropped(self, offset: int) -> bool:
@@ -365,6 +373,7 @@ class MirrorStore:
         """The first failure of the local disk, for people; "" while all is well."""
         self._on_problem = on_problem
         self._files = Descriptors()
+        self._unwritten = Unwritten()
         self._boot = _boot_id()
         self._streams: dict[StreamKey, MirrorStream] = {}
         self._lock = -1
@@ -405,18 +414,14 @@ class MirrorStore:
         stream = self._streams.get(key)
         if stream is None:
             path = self.folder / key.path
-            stream = MirrorStream(path, self._files, self._boot, self._report, self._room)
+            stream = MirrorStream(path, self._files, self._boot, self._report, self._unwritten)
             self._streams[key] = stream
         return stream
 
-    def _room(self) -> int:
-        """Bytes of one stream that may wait in memory."""
-        return min(BUFFERS // len(self._streams), BUFFER) if self._streams else BUFFER
-
-    def persist(self) -> None:
-        """Write down what every mirror holds; call it now and then."""
-        for stream in self._streams.values():
-            stream.persist()
+    def unsaved(self) -> list[Unsaved]:
+        """What is left to write of what every mirror holds, for a thread; call it now and then."""
+        left = (stream.unsaved() for stream in self._streams.values())
+        return [each for each in left if each is not None]
 
     def remove(self, job: str) -> None:
         """Delete every mirror of a job. Raises ValueError for an id that is none."""

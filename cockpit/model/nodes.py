@@ -15,6 +15,7 @@ from cockpit.model.beats import BeatsFold, watched
 from cockpit.model.causes import (
     Guilt,
     Suspect,
+    first_cause,
     guilt_of,
     process_suspect,
     rank_suspect,
@@ -24,6 +25,7 @@ from cockpit.model.causes import (
 from cockpit.model.digests import DigestReader
 from cockpit.model.folds import LauncherFold, LocalGeneration, SupervisorFold
 from cockpit.model.journals import Entry, JournalReader
+from cockpit.model.masking import Mask
 from cockpit.model.types import JobNode, Link, NodeState, Rank, RankState
 from cockpit.protocol.records import Member
 from cockpit.text import clean
@@ -38,6 +40,8 @@ _STOPPED = "Stopped"
 
 UNSUPERVISED = "no supervisor watches over it"
 """Note of a node whose attempt goes on alone: its end may stay unseen until one adopts it."""
+UNCLAIMED = "no supervisor has taken it on"
+"""Note of a node that holds the attempt's folder, and nobody's word that it starts it."""
 
 _OUTCOMES = {
     "succeeded": NodeState.SUCCEEDED,
@@ -50,9 +54,12 @@ _OUTCOMES = {
 
 
 class NodeFold:
-    """What is known of one node of one attempt. `instrumented`: a launcher journal is expected."""
+    """What is known of one node of one attempt. `instrumented`: a launcher journal is expected.
 
-    def __init__(self, node_rank: int, *, instrumented: bool) -> None:
+    `mask` hides what its journals must not show.
+    """
+
+    def __init__(self, node_rank: int, *, instrumented: bool, mask: Mask | None = None) -> None:
         self.node_rank = node_rank
         self.name = f"node {node_rank}"
         self.host = self.addr = ""
@@ -61,7 +68,7 @@ class NodeFold:
         self.launcher = LauncherFold()
         self.beats = BeatsFold()
         self.digests = DigestReader()
-        self.readers = {journal: JournalReader() for journal in JOURNALS}
+        self.readers = {journal: JournalReader(mask) for journal in JOURNALS}
         self.sizes: dict[str, int] = {}
         """Bytes that a journal is known to hold at least."""
         self.absent = False
@@ -200,11 +207,12 @@ class NodeFold:
                 generation=number,
                 guilt=Guilt.CULPRIT,
             )
-        elif exited is not None and (killed or exited.oom or not self.instrumented):
-            if killed or exited.oom or exited.code:
-                yield process_suspect(
-                    exited, self.name, number, exited.at - skew, launcher=self.instrumented
-                )
+        elif exited is not None and (
+            killed or exited.oom or (exited.code and not self.instrumented)
+        ):
+            yield process_suspect(
+                exited, self.name, number, exited.at - skew, launcher=self.instrumented
+            )
         elif failing:
             return
         elif launcher.rendezvous_failed is not None:
@@ -217,8 +225,9 @@ class NodeFold:
             yield process_suspect(exited, self.name, number, exited.at - skew, launcher=True)
         elif ended is not None and self.outcome == "failed" and (exited is None or not killed):
             # It vanished without a word of its own, as a killed process does.
-            words = ended.message or "the launcher process ended, its exit code is unknown"
-            at = ended.at - skew
+            what = "the launcher process" if self.instrumented else "the command"
+            words = ended.message or f"{what} ended, its exit code is unknown"
+            at = (ended.at if self.events.gone_at is None else self.events.gone_at) - skew
             yield words_suspect(
                 "launcher", self.name, words, at, generation=number, guilt=Guilt.CULPRIT
             )
@@ -253,6 +262,8 @@ class NodeFold:
         # What has ended needs no supervisor.
         supervised = self.supervised or events.ended is not None
         notes = (*events.notes, *self.launcher.notes)
+        if not supervised:
+            notes = (*notes, UNSUPERVISED if self.heard else UNCLAIMED)
         return JobNode(
             name=self.name,
             node_rank=self.node_rank,
@@ -266,12 +277,19 @@ class NodeFold:
             generation=local.start.generation if local else None,
             exit_code=code,
             signal=number,
+            why=self._why(),
             ranks=self._watched_ranks(local, link, now),
             swept=tuple(events.swept),
             left=events.left,
-            notes=notes if supervised else (*notes, UNSUPERVISED),
+            notes=notes,
             checkpoint=self.events.checkpoints.newest,
         )
+
+    def _why(self) -> str:
+        if self.state not in (NodeState.FAILED, NodeState.LOST):
+            return ""
+        cause = first_cause(s for s in self._all_suspects(0.0) if s.cause.rank is None)
+        return cause.message if cause is not None else ""
 
     def _watched_ranks(
         self, local: LocalGeneration | None, link: Link, now: float

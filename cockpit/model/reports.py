@@ -17,6 +17,15 @@ class NodeProof(msgspec.Struct, frozen=True, kw_only=True):
     """Processes of the job that are still there."""
     unreachable: str = ""
     """Why the node could not be asked; "" when it was."""
+    mute: int | None = None
+    """Pid of its supervisor, where that lives and has not obeyed."""
+
+    @property
+    def muteness(self) -> str:
+        """That its supervisor does not obey, in words; "" where that is not so."""
+        if self.mute is None:
+            return ""
+        return f"its supervisor (pid {self.mute}) does not answer"
 
 
 class CancelReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +45,15 @@ class CancelReport(msgspec.Struct, frozen=True, kw_only=True):
         free = sum(1 for node in self.nodes if not node.left and not node.unreachable)
         swept = sum(len(node.swept) for node in self.nodes)
         text = f"nothing of it is left on {free} of {len(self.nodes)} nodes"
+        if self.nodes and not free:
+            text = "nowhere is it proven that nothing of it is left"
         if swept:
             text += f", {swept} processes had to be swept"
         for node in self.nodes:
             if node.left:
                 pids = ", ".join(str(process.pid) for process in node.left)
                 text += f"; {node.name} still has {pids}"
+                text += f", {node.muteness}" if node.muteness else ""
             elif node.unreachable:
                 text += f"; {node.name} could not be asked ({node.unreachable})"
         return text

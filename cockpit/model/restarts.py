@@ -13,7 +13,7 @@ import msgspec
 from cockpit.model.types import Cause, Generation, Job
 
 CANCELLED = "cancelled"
-"""The kind of a cause that somebody wanted."""
+"""The kind of a cause that somebody wanted, and the reason of a generation that it ended."""
 
 
 class Restarts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +69,22 @@ def failure_of(job: Job) -> Cause | None:
     before it is. None where nothing did."""
     if job.cause is not None and job.cause.kind != CANCELLED:
         return job.cause
-    for item in reversed(job.history):
-        if item.cause is not None and item.cause.kind != CANCELLED:
-            return item.cause
-        if (stalled := _stall_in(job, item)) is not None:
-            return stalled
-    return None
+    found = (_failure_in(job, item) for item in reversed(job.history))
+    return next((cause for cause in found if cause is not None), None)
+
+
+def before_cancel(job: Job) -> Cause | None:
+    """What had gone wrong, and was not mended, when somebody cancelled a job; None where nothing
+    had, or where nobody did."""
+    if job.cause is None or job.cause.kind != CANCELLED or not job.history:
+        return None
+    return _failure_in(job, job.history[-1])
+
+
+def _failure_in(job: Job, item: Generation) -> Cause | None:
+    if item.cause is not None and item.cause.kind != CANCELLED:
+        return item.cause
+    return _stall_in(job, item)
 
 
 def _stall_in(job: Job, item: Generation) -> Cause | None:
@@ -92,7 +102,7 @@ def _stall_in(job: Job, item: Generation) -> Cause | None:
         kind="stall",
         node=first.node,
         rank=first.ranks[0] if len(first.ranks) == 1 else None,
-        message=first.message,
+        message=f"{first.message}; {first.where}" if first.where else first.message,
         at=first.at,
         generation=item.generation,
     )

@@ -2,7 +2,8 @@
 
 `read` turns what a node answered to the op `stacks` (or kept at a stall) into typed, cleaned
 records; `report` groups them; `document` is `stacks --json`. Ranks whose main threads have the
-same frames make a group, and small groups come first: where many wait for one, it stands on top.
+same frames make a group. Groups that wait for nobody come first, and then small ones: where many
+wait for one, it stands on top.
 Paths are compared as far as they are the same on every node (`stackwords.locate`). For a summary,
 groups that differ only in lines inside of torch, libraries and the standard library are one.
 """
@@ -141,7 +142,7 @@ class StackReport(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: float
     asked: int
     groups: tuple[Group, ...]
-    """Smallest first, then by rank."""
+    """Those that wait for nobody first, then the smallest, then by rank."""
     others: tuple[OtherThreads, ...]
     missing: tuple[Missing, ...]
     summary: str
@@ -251,6 +252,11 @@ def report(
     )
 
 
+def summary_of(ranks: Sequence[RankStacks]) -> str:
+    """Ranks with stacks in one line, as `StackReport.summary` has them."""
+    return _summary(_groups(sorted(ranks, key=_order), _users_line, lambda _: ""), ())
+
+
 def _order(rank: RankStacks) -> tuple[bool, int, int, int]:
     return rank.rank is None, rank.rank or 0, rank.node_rank, rank.pid
 
@@ -266,7 +272,8 @@ def _key(stack: Stack, line: Any) -> tuple[Any, ...]:
 def _groups(
     ranks: Sequence[RankStacks], line: Any, aside: Callable[[RankStacks], str]
 ) -> list[Group]:
-    """Groups of ranks in order, by their main stacks with `line` of each frame."""
+    """Groups of ranks by their main stacks with `line` of each frame: those that others wait for
+    first, then the small ones."""
     found: dict[tuple[Any, ...], list[RankStacks]] = {}
     for rank in ranks:
         words = describe(rank.stack)
@@ -284,7 +291,12 @@ def _groups(
     ]
     return sorted(
         groups,
-        key=lambda group: (bool(group.aside), len(group.ranks), _order(group.ranks[0])),
+        key=lambda group: (
+            bool(group.aside),
+            group.words.waits,
+            len(group.ranks),
+            _order(group.ranks[0]),
+        ),
     )
 
 
@@ -340,7 +352,7 @@ def _listed(ranks: Sequence[RankStacks]) -> str:
 
 
 def _summary(groups: Sequence[Group], missing: Sequence[Missing]) -> str:
-    """The whole in one line, the smallest group first."""
+    """The whole in one line, in the order of the groups."""
     others = [group for group in groups if group.aside]
     groups = [group for group in groups if not group.aside]
     parts = []

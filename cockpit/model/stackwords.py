@@ -77,12 +77,18 @@ def locate(file: str) -> tuple[Owner, str]:
     return Owner.USER, file
 
 
+_COLLECTIVES = (
+    "init_process_group", "new_group", "destroy_process_group", "all_reduce", "all_gather",
+    "all_to_all", "reduce_scatter", "reduce", "broadcast", "scatter", "gather", "barrier",
+    "batch_isend_irecv", "isend", "irecv", "send", "recv", "unshard", "wait_tensor",
+)  # fmt: skip
 _COLLECTIVE = re.compile(
-    r"_*(init_process_group|new_group|destroy_process_group|all_reduce|all_gather|all_to_all"
-    r"|reduce_scatter|reduce|broadcast|scatter|gather|barrier|batch_isend_irecv|isend|irecv|send"
-    r"|recv|unshard|wait_tensor)(?:_.*)?|(?:_store_based|monitored)_(barrier)"
+    rf"_*({'|'.join(_COLLECTIVES)})(?:_.*)?|(?:_store_based|monitored)_(barrier)"
 )
 """Of functions below torch/distributed; variants ("_base", "_into_tensor", …) go by one name."""
+
+_WAITING = frozenset((*_COLLECTIVES, "backward", "cuda synchronize"))
+"""Words for what no rank ends alone: collectives, backward (where gradients are reduced), a GPU."""
 
 _MEANINGS: tuple[tuple[re.Pattern[str], dict[str, str]], ...] = (
     (
@@ -145,6 +151,11 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     importing: str = ""
     """The module of somebody else that the place imports."""
     innermost: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is where ranks wait for each other, or for a GPU that does."""
+        return any(word in _WAITING for word in self.doing)
 
     @property
     def short(self) -> str:

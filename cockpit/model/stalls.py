@@ -2,7 +2,8 @@
 
 `StallFold` keeps the declarations of one node's journal; `stall_suspect` weighs those of all nodes.
 In synchronous training all ranks fall silent at the same step, so silence says that a job hangs
-and not who began: one rank is named only where it is alone, or a step behind all others.
+and not who began: one rank is named only where its stack tells (see `oddranks`), where it is alone,
+or a step behind all others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from cockpit.model import events as ev
+from cockpit.model import oddranks
 from cockpit.model.causes import Guilt, Suspect
+from cockpit.model.oddranks import Seen
+from cockpit.model.stackwords import is_machinery
 from cockpit.model.types import Cause
 from cockpit.text import count_of
 
@@ -31,6 +35,24 @@ class LocalStall:
         self.recovered_at: float | None = None
         self.stacks = ""
         """Path of the stacks that were taken then, below the attempt's folder."""
+        self._stacked: tuple[ev.StackedRank, ...] = ()
+
+    def keep(self, taken: ev.Stacks) -> None:
+        self.stacks, self._stacked = taken.path, taken.ranks
+
+    def seen(self, node: str, node_rank: int) -> list[Seen]:
+        """Where its silent ranks were, as far as the node has told."""
+        silent = {rank.rank for rank in self.declared.ranks}
+        return [
+            Seen(
+                rank=item.rank,
+                node=node,
+                node_rank=node_rank,
+                stack=tuple(frame for frame in item.frames if not is_machinery(frame.file)),
+            )
+            for item in self._stacked
+            if item.rank in silent
+        ]
 
 
 class StallFold:
@@ -38,7 +60,7 @@ class StallFold:
 
     def __init__(self) -> None:
         self.stalls: list[LocalStall] = []
-        self._stacks: dict[int, str] = {}
+        self._stacks: dict[int, ev.Stacks] = {}
         """Generation -> stacks that were kept before their stall was told."""
 
     def apply(self, event: ev.Stalled | ev.Recovered | ev.Stacks) -> None:
@@ -51,9 +73,9 @@ class StallFold:
             case ev.Stacks(reason="stall"):
                 bare = [stall for stall in self.open_in(event.generation) if not stall.stacks]
                 if bare:
-                    bare[-1].stacks = event.path
+                    bare[-1].keep(event)
                 else:
-                    self._stacks[event.generation] = event.path
+                    self._stacks[event.generation] = event
             case _:
                 pass
 
@@ -78,7 +100,9 @@ class StallFold:
             )
             return
         stall = LocalStall(event)
-        stall.stacks = self._stacks.pop(event.generation, "")
+        taken = self._stacks.pop(event.generation, None)
+        if taken is not None:
+            stall.keep(taken)
         self.stalls.append(stall)
         del self.stalls[:-MAX_STALLS]
 
@@ -99,21 +123,27 @@ class Silent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stall_suspect(
-    generation: int, silent: Iterable[Silent], message: str, at: float, code: int | None = None
+    generation: int, silent: Iterable[Silent], message: str, at: float, seen: Iterable[Seen] = ()
 ) -> Suspect:
-    """The stall that ended a generation. `message` and `at` count where no rank is known."""
+    """The stall that ended a generation. `message` and `at` count where no rank is known.
+
+    `seen`: where its ranks were, as far as nodes have told.
+    """
     newest: dict[int, Silent] = {}
     for item in sorted(silent, key=lambda item: (item.at, item.node)):
         newest[item.rank] = item
     ranks = [newest[rank] for rank in sorted(newest)]
-    culprit = _behind(ranks)
+    seen = list(seen)
+    behind = _behind(ranks)
+    culprit = oddranks.culprit(seen) or behind
     nodes = {item.node for item in ranks}
+    said = _message(ranks, behind) if ranks else message or "ranks were silent"
+    where = oddranks.summary(seen)
     cause = Cause(
         kind="stall",
         node=culprit.node if culprit else nodes.pop() if len(nodes) == 1 else "",
         rank=culprit.rank if culprit else None,
-        exit_code=code,
-        message=_message(ranks, culprit) if ranks else message or "ranks were silent",
+        message=f"{said}; {where}" if where else said,
         at=min((item.at for item in ranks), default=at),
         generation=generation,
     )

@@ -205,6 +205,9 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     stacks: str = ""
     """Where the stacks lie that were taken then: a path below the node's state_dir."""
     node_rank: int = 0
+    where: str = ""
+    """In which code the silent ranks of the whole job were then, those that the others wait for
+    first; "" while no node has told."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,6 +256,8 @@ class JobNode(msgspec.Struct, frozen=True, kw_only=True):
     generation: int | None = None
     exit_code: int | None = None
     signal: int | None = None
+    why: str = ""
+    """Why it ended badly, where that is not told by its ranks."""
     ranks: tuple[Rank, ...] = ()
     swept: tuple[Leftover, ...] = ()
     left: tuple[Leftover, ...] = ()

@@ -139,6 +139,28 @@ def running(nodes: int = 2, ranks: int = 2, **fields: object) -> Cluster:
     return Cluster(nodes, ranks, **fields).start().generation(0, 1.0)
 
 
+def commands(nodes: int = 2) -> Cluster:
+    """A job whose nodes run a command each since 0.1, and say nothing of ranks."""
+    cluster = Cluster(nodes, 0, kind="command")
+    cluster.everywhere("events", 0.0, "claimed", by="ada@laptop")
+    cluster.everywhere("events", 0.1, "started", process={"pid": 7})
+    return cluster
+
+
+def leave(
+    cluster: Cluster,
+    node: int,
+    at: float,
+    code: int | None = None,
+    *,
+    signal: int | None = None,
+    outcome: str = "failed",
+) -> None:
+    """The command of one node ends, and its supervisor after it."""
+    cluster.say(node, "events", at, "launcher_exited", code=code, signal=signal, oom=False)
+    cluster.say(node, "events", at + 0.1, "ended", outcome=outcome, code=code, signal=signal)
+
+
 def ranks_of(job: Job) -> list[Rank]:
     return [rank for node in job.nodes for rank in node.ranks]
 
@@ -152,4 +174,4 @@ def scenario(cluster: Cluster) -> str:
     )
 
 
-__all__ = ["JOB", "Cluster", "ranks_of", "running", "scenario"]
+__all__ = ["JOB", "Cluster", "commands", "leave", "ranks_of", "running", "scenario"]

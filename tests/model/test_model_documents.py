@@ -132,6 +132,7 @@ def test_status_of_a_failed_job() -> None:
         "generation": 0,
         "exit_code": 1,
         "signal": None,
+        "why": None,
         "simulated": False,
         "age": 1.5,
         "swept": [],
@@ -190,7 +191,7 @@ def test_status_of_a_job_that_beats() -> None:
         {
             "attempt": 0, "generation": 0, "node": "gpu02", "node_rank": 1, "ranks": [2],
             "declared_at": "2026-01-01T00:00:09.000+00:00", "recovered_at": None,
-            "action": "warn", "message": "rank 2 has been silent",
+            "action": "warn", "message": "rank 2 has been silent", "where": None,
             "stacks": f"jobs/{JOB}/attempts/0/nodes/1/stacks/0.json",
         }
     ]  # fmt: skip

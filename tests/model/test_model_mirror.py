@@ -83,7 +83,7 @@ def test_a_cockpit_that_was_killed_loses_at_most_what_it_had_not_written_down(
     store = MirrorStore(tmp_path)
     stream = store.stream(KEY)
     stream.write(0, b"kept")
-    store.persist()
+    assert [each.write() for each in store.unsaved()] == [None]
     stream.write(4, b"unknown")
     os.close(store._lock)  # what the kernel does at a SIGKILL
     again = MirrorStore(tmp_path)
@@ -204,7 +204,7 @@ def test_slots_without_a_cockpit_are_pruned_and_those_in_use_are_not(tmp_path: P
     second = MirrorStore(tmp_path)
     used = second.stream(StreamKey(job=USED, attempt=0, node_rank=0))
     used.write(0, b"x" * 100_000)
-    second.persist()
+    assert [each.write() for each in second.unsaved()] == [None]
     os.utime(second.folder / USED / "0" / "0" / "launcher.out", (1e9, 1e9))
     first.close()
     third = MirrorStore(tmp_path, limit=0)
@@ -312,7 +312,7 @@ def test_where_no_folder_can_be_made_everything_goes_on_in_memory(tmp_path: Path
     stream.indexed([(5, 1.5), (5000, 2.5)])
     assert stream.read(5, 9) == b"abc"
     assert stream.index.at(6) == 1.5
-    store.persist()
+    assert [each.write() for each in store.unsaved()] == []
     store.close()
     assert len(told) == 1
 

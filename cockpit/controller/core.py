@@ -29,7 +29,7 @@ from cockpit.controller import (
     saving,
     secrets,
 )
-from cockpit.controller.documents import JobSupply
+from cockpit.controller.documents import JobSupply, write_aside
 from cockpit.controller.logs import JobLog
 from cockpit.controller.sessions import TELEMETRY_INTERVAL, Sessions
 from cockpit.controller.starting import Attempt, Starter
@@ -37,7 +37,7 @@ from cockpit.controller.tracking import NodeKey
 from cockpit.errors import CockpitError, JobNotFound, UsageError
 from cockpit.executors import places
 from cockpit.executors.direct import Archive, Say
-from cockpit.executors.looking import NEEDS
+from cockpit.executors.looking import NEEDS, runs_python
 from cockpit.launchers.plan import Plan, Request
 from cockpit.launchers.registry import plan as make_plan
 from cockpit.model.doctor import Deep, Report
@@ -53,6 +53,7 @@ from cockpit.profiles.types import Config
 from cockpit.protocol import layout
 from cockpit.protocol.records import CodeRef, JobRecord
 from cockpit.tasks import Tasks
+from cockpit.text import after_name
 from cockpit.transport.link import Executed
 from cockpit.transport.shell import Shell, ShellRequest
 from cockpit.transport.trace import TracedCall
@@ -98,11 +99,13 @@ class Controller:
         self._mirrors = MirrorStore(root / "mirror")
         self._store = JobStore(root / "jobs")
         self._tasks = Tasks()
+        self._secrets = secrets.Known(config, self._environ)
         self._sessions = Sessions(
             config,
             self._tasks,
             self._store.recall,
             telemetry=telemetry_interval if telemetry else None,
+            mask_of=self._secrets.mask_of,
         )
         self._starter = Starter(self._sessions, self._tasks, self.by)
         self._logs: list[JobLog] = []
@@ -134,10 +137,10 @@ class Controller:
             await asyncio.to_thread(self._mirrors.close)
 
     async def _keep(self) -> None:
-        """Note now and then what the mirrors hold, on the loop: they are not thread-safe."""
+        """Note now and then what the mirrors hold; asked on the loop, written in a thread."""
         while True:
             await asyncio.sleep(PERSIST_INTERVAL)
-            self._mirrors.persist()
+            write_aside(self._mirrors.unsaved())
             await asyncio.to_thread(self._remember, self._known_jobs())
 
     def _known_jobs(self) -> list[Job]:
@@ -169,6 +172,7 @@ class Controller:
         the profiles are shown as last seen.
         """
         self.config = config
+        self._secrets.read(config)
         self._sessions.reconfigure(config)
 
     async def settle(self, timeout: float) -> dict[NodeKey, CockpitError]:
@@ -280,7 +284,7 @@ class Controller:
         members = {(found.cluster, node.name) for node in found.nodes}
         for key, reason in sorted(failed.items()):
             if (key.cluster, key.node) in members:
-                say(f"{key.node} was not asked: {reason.message}")
+                say(f"{key.node} was not asked: {after_name(key.node, reason.message)}")
         return found
 
     def log(self, job_id: str, *, from_start: bool = False, first_attempt: int = 0) -> JobLog:
@@ -300,13 +304,13 @@ class Controller:
 
     def document(self, job_id: str) -> LogDocument:
         """Read a job's log as numbered lines, from near its end. Raises JobNotFound."""
+        tracked = self._sessions.tracked(job_id)
         supply = self._supplies.get(job_id)
         if supply is None:
-            tracked = self._sessions.tracked(job_id)
             tracked.want_beats()
             supply = JobSupply(tracked, self._mirrors, lambda: self._supplies.pop(job_id, None))
             self._supplies[job_id] = supply
-        return LogDoc(supply)
+        return LogDoc(supply, mask=tracked.mask)
 
     async def stacks(self, job_id: str, *, timeout: float = inspecting.TIMEOUT) -> StackReport:
         """Where every rank of the newest attempt is now, within `timeout` seconds.
@@ -361,10 +365,12 @@ class Controller:
         job is known, and `cancel` ends it.
         """
         plan = self.plan(request)
+        job_id = job_id or self.new_job_id()
         values = await secrets.resolve(plan.secrets, given_secrets or {}, self._environ)
+        self._secrets.learn(job_id, values.values())
         code = CodeRef(archive.digest, archive.size, files) if archive is not None else None
         record = JobRecord(
-            id=job_id or self.new_job_id(),
+            id=job_id,
             name=request.name,
             created_at=time.time(),
             created_by=self.by,
@@ -427,6 +433,24 @@ class Controller:
         )
         return await ending.cancel(self._sessions, job_id, order)
 
+    async def cancel_when_back(
+        self,
+        job_id: str,
+        nodes: Collection[str],
+        *,
+        reason: str = "",
+        told: Callable[[str], None] = _quiet,
+        found: Callable[[NodeProof], None] = _quiet,
+    ) -> None:
+        """End a job on `nodes` that a cancel could not ask, each as soon as it is back.
+
+        Waits for as long as that takes; attempts that start meanwhile are left alone. `told` and
+        `found` as in `ending.Order`. Raises JobNotFound.
+        """
+        order = ending.Order(by=self.by, reason=reason, told=told, found=found)
+        attempt = self._sessions.job(job_id).attempt
+        await ending.end_when_back(self._sessions, job_id, attempt, nodes, order)
+
     async def clean_code(self, keep: int) -> tuple[int, list[CockpitError]]:
         """Remove from every node the ended jobs beyond the newest `keep`, and unused code.
 
@@ -462,10 +486,12 @@ class Controller:
         then.
         """
         record = self._sessions.tracked(job_id).record
+        values = await secrets.resolve(record.secrets, given_secrets or {}, self._environ)
+        self._secrets.learn(job_id, values.values())
         order = restarting.Order(
             by=self.by,
             options=options,
-            secrets=await secrets.resolve(record.secrets, given_secrets or {}, self._environ),
+            secrets=values,
             preflight=preflight,
             say=say,
         )
@@ -506,9 +532,15 @@ class Controller:
         """
         names = [spec.name for spec in request.nodes[: request.max_nodes]]
         needs = NEEDS.get(request.launcher.kind, ())
-        env = self.plan(request).env
-        cluster = request.cluster.name
-        return await doctor.examine(self._sessions, [cluster], names, needs=needs, env=env)
+        plan, cluster = self.plan(request), request.cluster.name
+        return await doctor.examine(
+            self._sessions,
+            [cluster],
+            names,
+            needs=needs,
+            env=plan.env,
+            packages=runs_python(plan.argv),
+        )
 
     async def doctor_deep(
         self, report: Report, *, say: Say = _quiet, limit: float = allreduce.LIMIT

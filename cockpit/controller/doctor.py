@@ -17,7 +17,7 @@ from cockpit.executors import looking, places
 from cockpit.model.doctor import Finding, Level, Patient, Report, Versions, clocks, differences
 from cockpit.profiles.types import Cluster, NodeSpec
 from cockpit.protocol.messages import Hello
-from cockpit.text import clean
+from cockpit.text import after_name, clean
 from cockpit.transport.link import NodeLink
 
 LOOK_TIMEOUT = 180.0
@@ -33,6 +33,7 @@ class _Look(msgspec.Struct, frozen=True, kw_only=True):
     alone: bool
     needs: tuple[str, ...]
     env: dict[str, str]
+    packages: bool
 
 
 class _Met(msgspec.Struct, kw_only=True):
@@ -54,11 +55,13 @@ async def examine(
     *,
     needs: Sequence[str] = ("torch",),
     env: Mapping[str, str] | None = None,
+    packages: bool = True,
 ) -> Report:
     """Look at `nodes` (default: all, spares too) of `clusters`. Raises UsageError.
 
     `needs`: packages without which a job cannot start; with none, no rendezvous of torch is to
-    come about either. `env`: the job's variables, the cluster's unless given.
+    come about either. `env`: the job's variables, the cluster's unless given. Without `packages`
+    nothing is said of what the nodes' Python has.
     """
     chosen = {
         name: [
@@ -74,7 +77,7 @@ async def examine(
         raise UsageError(f"there is no node {', '.join(unknown)} in {', '.join(clusters)}")
     reports = await asyncio.gather(
         *(
-            _cluster(sessions, sessions.cluster(name), specs, tuple(needs), env)
+            _cluster(sessions, specs, _look(sessions.cluster(name), specs, needs, env, packages))
             for name, specs in chosen.items()
         )
     )
@@ -84,20 +87,25 @@ async def examine(
     )
 
 
-async def _cluster(
-    sessions: Sessions,
+def _look(
     cluster: Cluster,
     specs: Sequence[NodeSpec],
-    needs: tuple[str, ...],
+    needs: Sequence[str],
     env: Mapping[str, str] | None,
-) -> Report:
-    links = {spec.name: sessions.open_node(cluster, spec) for spec in specs}
-    look = _Look(
+    packages: bool,
+) -> _Look:
+    return _Look(
         cluster=cluster,
         alone=len(specs) < 2,
-        needs=needs,
+        needs=tuple(needs),
         env=cluster.env if env is None else dict(env),
+        packages=packages,
     )
+
+
+async def _cluster(sessions: Sessions, specs: Sequence[NodeSpec], look: _Look) -> Report:
+    cluster, needs = look.cluster, look.needs
+    links = {spec.name: sessions.open_node(cluster, spec) for spec in specs}
     outcomes = await asyncio.gather(*(_meet(look, spec, links[spec.name]) for spec in specs))
     found: dict[str, list[Finding]] = {}
     met: dict[str, _Met] = {}
@@ -140,7 +148,7 @@ async def _meet(look: _Look, spec: NodeSpec, link: NodeLink) -> _Met | Finding:
     try:
         hello = await connected(link, cluster.connect_timeout + 5.0)
     except LinkError as error:
-        message = error.message.removeprefix(f"{spec.name}: ")
+        message = after_name(spec.name, error.message)
         return Finding(
             node=spec.name, check="link", level=Level.CRIT, message=message, hint=error.hint
         )
@@ -159,6 +167,7 @@ async def _meet(look: _Look, spec: NodeSpec, link: NodeLink) -> _Met | Finding:
             gpus=spec.gpus,
             env=look.env,
             full=True,
+            packages=look.packages,
         )
         met.findings += said
     except CockpitError as error:

@@ -19,6 +19,7 @@ from cockpit.model.clocks import skews
 from cockpit.model.logtap import Tap
 from cockpit.model.merged import Source
 from cockpit.model.mirror import MirrorStore, MirrorStream, StreamKey
+from cockpit.model.rangesfile import Unsaved
 from cockpit.transport.link import Follow, NodeLink
 
 T = TypeVar("T")
@@ -167,9 +168,8 @@ class _Fetches:
         self._open.clear()
 
 
-def _persist_aside(mirrors: Sequence[MirrorStream]) -> None:
-    """Write down what they hold in a thread: of a thousand streams it takes long."""
-    unsaved = [each for mirror in mirrors if (each := mirror.unsaved()) is not None]
+def write_aside(unsaved: Sequence[Unsaved]) -> None:
+    """Write down in a thread what mirrors hold: of a thousand streams it takes long."""
     if not unsaved:
         return
 
@@ -225,7 +225,8 @@ class JobSupply:
             fetches.close()
         self._follows.clear()
         self._fetches.clear()
-        _persist_aside([tap.mirror for tap in self.taps])
+        left = (tap.mirror.unsaved() for tap in self.taps)
+        write_aside([each for each in left if each is not None])
         self.taps = []
         self._on_close()
 

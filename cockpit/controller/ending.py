@@ -7,6 +7,7 @@ the job's marker, from here. What cannot be asked is never claimed.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -17,10 +18,11 @@ from cockpit.controller.sessions import Sessions
 from cockpit.controller.tracking import NodeKey, Seat, TrackedJob
 from cockpit.errors import LinkError, NodeError
 from cockpit.executors.direct import Say, left_over, send_cancel
+from cockpit.model.masking import Mask
 from cockpit.model.reports import CancelReport, NodeProof
-from cockpit.model.types import JobNode, Leftover
+from cockpit.model.types import JobNode, Leftover, NodeState
 from cockpit.protocol import layout
-from cockpit.text import clean
+from cockpit.text import after_name, clean
 
 PROOF_MARGIN = 25.0
 """Seconds beyond the grace that a node gets to sweep before the proof is taken."""
@@ -28,6 +30,10 @@ PATIENCE = 10.0
 """Seconds that a node whose link is down gets to come back before it counts as unreachable."""
 RETURN_INTERVAL = 5.0
 """Seconds after which nodes that were left out are looked for again, if nothing changes before."""
+_ACTED = frozenset((NodeState.CANCELLING, *(state for state in NodeState if state.ended)))
+"""States of a node whose supervisor has obeyed."""
+_MOST_BYTES = 4096
+"""Of the document that names a supervisor."""
 
 
 def _unheard(heard: object) -> None:
@@ -75,6 +81,7 @@ async def end_when_back(
         tracked = sessions.tracker.jobs.get(job_id)
         if tracked is None:
             return
+        refused = False
         for name in sorted(waiting):
             seats = [
                 seat
@@ -84,7 +91,12 @@ async def end_when_back(
             proofs = [await _NodeEnd(sessions, tracked, seat, order).run() for seat in seats]
             if proofs and not any(proof.unreachable for proof in proofs):
                 waiting.discard(name)
-        await sessions.changed(RETURN_INTERVAL)
+            refused = refused or any(proof.unreachable for proof in proofs)
+        if refused:
+            # Figures of a node that is there come ten times a second: no reason to ask as often.
+            await asyncio.sleep(RETURN_INTERVAL)
+        elif waiting:
+            await sessions.changed(RETURN_INTERVAL)
 
 
 def _forgotten(tracked: TrackedJob) -> list[Seat]:
@@ -107,19 +119,23 @@ async def _look_only(sessions: Sessions, tracked: TrackedJob, node: JobNode) -> 
         await link.ready(PATIENCE)
         found = await left_over(link, tracked.record.id)
     except (LinkError, NodeError) as error:
-        return NodeProof(name=node.name, unreachable=error.message)
+        return NodeProof(name=node.name, unreachable=after_name(node.name, error.message))
     own = [
         process
         for process in found
         if (parsed := layout.parse_marker(str(process["marker"]))) is None
         or parsed[2] == node.node_rank
     ]
-    return NodeProof(name=node.name, left=_leftovers(own))
+    return NodeProof(name=node.name, left=_leftovers(own, tracked.mask))
 
 
-def _leftovers(processes: Sequence[Mapping[str, Any]]) -> tuple[Leftover, ...]:
+def _processes(count: int) -> str:
+    return "1 process is" if count == 1 else f"{count} processes are"
+
+
+def _leftovers(processes: Sequence[Mapping[str, Any]], mask: Mask) -> tuple[Leftover, ...]:
     return tuple(
-        Leftover(pid=int(process["pid"]), command=clean(str(process["command"])))
+        Leftover(pid=int(process["pid"]), command=mask.text(clean(str(process["command"]))))
         for process in processes
     )
 
@@ -144,9 +160,9 @@ class _NodeEnd:
                 return await self._prove()
             except LinkError as error:
                 if time.monotonic() >= self._give_up_at or not error.retry:
-                    return NodeProof(name=name, unreachable=error.message)
+                    return NodeProof(name=name, unreachable=after_name(name, error.message))
             except NodeError as error:
-                return NodeProof(name=name, unreachable=error.message)
+                return NodeProof(name=name, unreachable=after_name(name, error.message))
             await asyncio.sleep(0.1)
 
     async def _contact(self) -> None:
@@ -166,11 +182,16 @@ class _NodeEnd:
             grace=self._grace,
         )
         order.told(seat.key.node)
-        order.say(f"{seat.key.node}: SIGTERM sent, up to {self._grace:.0f} s of grace")
+        order.say(f"{seat.key.node}: asked to end, up to {self._grace:.0f} s of grace")
         until = time.monotonic() + self._grace + PROOF_MARGIN
+        signalled = False
         while not self._ended() and time.monotonic() < until:
             await self._contact()
             await self._sessions.changed(0.2)
+            # The node's journal says so; the command alone is no signal yet.
+            if not signalled and self._is_cancelling():
+                signalled = True
+                order.say(f"{seat.key.node}: SIGTERM sent")
 
     async def _prove(self) -> NodeProof:
         seat = self._seat
@@ -180,15 +201,37 @@ class _NodeEnd:
                 process
                 for process in found
                 if not _of_another_node(self._tracked, seat, str(process["marker"]))
-            ]
+            ],
+            self._tracked.mask,
         )
         node = self._node()
-        proof = f"{len(left)} processes are left" if left else "nothing is left"
-        self._order.say(f"{seat.key.node}: {proof}")
-        swept = node.swept if node is not None else ()
-        proven = NodeProof(name=seat.key.node, swept=swept, left=left)
+        proven = NodeProof(
+            name=seat.key.node,
+            swept=node.swept if node is not None else (),
+            left=left,
+            mute=await self._mute_supervisor() if left else None,
+        )
+        proof = f"{_processes(len(left))} left" if left else "nothing is left"
+        mute = f"; {proven.muteness}" if proven.muteness else ""
+        self._order.say(f"{seat.key.node}: {proof}{mute}")
         self._order.found(proven)
         return proven
+
+    async def _mute_supervisor(self) -> int | None:
+        """Pid of the attempt's supervisor where that lives and has not acted on the command.
+
+        Raises LinkError.
+        """
+        node = self._node()
+        if node is None or not node.supervised or node.state in _ACTED:
+            return None
+        seat = self._seat
+        folder = layout.attempt_dir(self._tracked.record.id, seat.attempt, seat.node_rank)
+        try:
+            written = await seat.link.read(f"{folder}/{layout.SUPERVISOR}", 0, _MOST_BYTES)
+            return int(json.loads(written)["pid"])
+        except (NodeError, ValueError, KeyError, TypeError):
+            return None
 
     def _node(self) -> JobNode | None:
         newest, _ = self._tracked.model.newest_names()
@@ -200,6 +243,11 @@ class _NodeEnd:
     def _ended(self) -> bool:
         node = self._node()
         return node is not None and node.state.ended
+
+    def _is_cancelling(self) -> bool:
+        """The launcher process was sent its SIGTERM, and has not ended yet."""
+        node = self._node()
+        return node is not None and node.state is NodeState.CANCELLING and node.pid is not None
 
 
 def _of_another_node(tracked: TrackedJob, seat: Seat, marker: str) -> bool:

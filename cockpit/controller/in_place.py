@@ -19,6 +19,7 @@ from cockpit.controller.tracking import NodeKey, Seat, TrackedJob
 from cockpit.errors import CockpitError, LinkError, NodeError, UsageError
 from cockpit.executors.direct import Say
 from cockpit.model.types import Job, JobState
+from cockpit.text import after_name
 
 CONTACT = 5.0
 """Seconds that a node whose link is down gets to come back before the others go without it."""
@@ -89,7 +90,8 @@ def _name_others(sessions: Sessions, tracked: TrackedJob, order: Order) -> None:
         link = sessions.links.get(NodeKey(tracked.cluster, node.name))
         if node.name not in seen:
             why = link.link.why if link is not None else "it is not in the profile"
-            order.say(f"{node.name} was not asked: {why or 'it lists nothing of the job'}")
+            why = after_name(node.name, why) or "it lists nothing of the job"
+            order.say(f"{node.name} was not asked: {why}")
 
 
 async def _ask(
@@ -112,7 +114,7 @@ async def _ask(
             cost=False,
         )
     except (LinkError, NodeError) as error:
-        order.say(f"{name} was not asked: {error.message}")
+        order.say(f"{name} was not asked: {after_name(name, error.message)}")
         return error
     if not answer.get("accepted", True):
         order.say(f"{name} takes no part any more")

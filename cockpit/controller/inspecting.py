@@ -17,6 +17,7 @@ from cockpit.model import stacks
 from cockpit.model.stacks import Missing, NodeStacks, RankStacks, StackReport
 from cockpit.model.stackwords import describe
 from cockpit.model.types import Job, Stall
+from cockpit.text import after_name
 
 TIMEOUT = 2.0
 """Seconds from the question to the report, on links that are up."""
@@ -122,7 +123,10 @@ def _unseen(job: Job, seats: Sequence[Seat]) -> list[Missing]:
     """Nodes of the newest attempt that no link has shown."""
     seen = {seat.node_rank for seat in seats}
     return [
-        Missing(node=node.name, error=node.link.why or "it was not asked: no contact yet")
+        Missing(
+            node=node.name,
+            error=after_name(node.name, node.link.why) or "it was not asked: no contact yet",
+        )
         for node in job.nodes
         if node.node_rank not in seen
     ]

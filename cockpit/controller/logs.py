@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from cockpit.controller.documents import source_of
 from cockpit.controller.tracking import LogStream, Seat, TrackedJob
 from cockpit.errors import CockpitError
@@ -96,7 +98,7 @@ class JobLog:
         """New lines since the last call, in order of time; each line once."""
         self._take_in()
         self._mark_ended()
-        return self._merged.take(time.monotonic())
+        return self._masked(self._merged.take(time.monotonic()))
 
     def _mark_ended(self) -> None:
         """Streams of a node whose attempt ended a moment ago get nothing more to hold."""
@@ -116,7 +118,13 @@ class JobLog:
     def drain(self) -> Iterator[list[LogLine]]:
         """Everything that is held and was not given out, in batches; unfinished last lines too."""
         self._take_in()
-        return self._merged.drain()
+        return map(self._masked, self._merged.drain())
+
+    def _masked(self, lines: list[LogLine]) -> list[LogLine]:
+        mask = self._tracked.mask
+        if mask.empty:
+            return lines
+        return [msgspec.structs.replace(line, text=mask.text(line.text)) for line in lines]
 
     def close(self) -> None:
         """Stop following. Idempotent."""

@@ -1,5 +1,7 @@
 """Saving what a job left on its nodes, as it lies there: journals, plans, and logs.
 
+Only the values of secrets that are known here are written over with asterisks.
+
 `cockpit record` calls it through the Controller; `cockpit --replay` plays the folder. Names of
 files come from nodes and are taken only where they are such as a node of ours gives.
 """
@@ -14,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from cockpit.controller.sessions import Sessions
-from cockpit.controller.tracking import Seat
+from cockpit.controller.tracking import Seat, TrackedJob
 from cockpit.errors import CockpitError, UsageError
 from cockpit.protocol import layout, records
 
@@ -50,7 +52,7 @@ async def save(sessions: Sessions, job_id: str, folder: Path, *, logs: bool) -> 
     except OSError as error:
         raise CockpitError(f"cannot write {folder}: {error.strerror or error}") from error
     gate = asyncio.Semaphore(AT_ONCE)
-    copies = [_Copy(seat, job_id, folder) for seat in tracked.seats.values()]
+    copies = [_Copy(seat, tracked, folder) for seat in tracked.seats.values()]
     failed: dict[str, str] = {}
 
     async def one(copy: _Copy) -> None:
@@ -81,11 +83,12 @@ def _begin(folder: Path, record: records.JobRecord) -> None:
 class _Copy:
     """One node's part in one attempt."""
 
-    def __init__(self, seat: Seat, job_id: str, folder: Path) -> None:
+    def __init__(self, seat: Seat, tracked: TrackedJob, folder: Path) -> None:
+        self._mask = tracked.mask
         self.node = seat.key.node
         self.files = self.size = 0
         self._link = seat.link
-        self._remote = layout.attempt_dir(job_id, seat.attempt, seat.node_rank)
+        self._remote = layout.attempt_dir(tracked.record.id, seat.attempt, seat.node_rank)
         self._local = folder / "attempts" / str(seat.attempt) / "nodes" / str(seat.node_rank)
 
     async def run(self, *, logs: bool) -> None:
@@ -111,15 +114,18 @@ class _Copy:
     async def _file(self, name: str) -> None:
         target = self._local / name
         await asyncio.to_thread(target.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        # Byte for byte as long as it was: the time index of a log counts them.
+        masked = self._mask.stream(same_size=True)
         with target.open("wb") as file:
             position = 0
             while True:
                 data = await self._link.read(
                     f"{self._remote}/{name}", position, CHUNK, timeout=TIMEOUT
                 )
-                await asyncio.to_thread(file.write, data)
+                await asyncio.to_thread(file.write, masked.feed(data))
                 position += len(data)
                 if len(data) < CHUNK:
+                    await asyncio.to_thread(file.write, masked.end())
                     break
         self.files += 1
         self.size += position

@@ -1,18 +1,66 @@
-"""Secret values, found at launch where a profile says; held in memory only, never logged."""
+"""Secret values, found at launch where a profile says; held in memory only, never logged.
+
+`Known` remembers them for as long as the controller lives, to hide them in what jobs write.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cockpit.errors import UsageError
-from cockpit.protocol.records import SecretRef
+from cockpit.model.masking import Mask
+from cockpit.profiles.types import Config
+from cockpit.protocol.records import JobRecord
+from cockpit.protocol.secretref import SecretRef
 from cockpit.tasks import within
 from cockpit.text import clean
 
 COMMAND_TIMEOUT = 60.0
+MOST_BYTES = 64 * 1024
+"""Of a file that is read to hide what it holds."""
+
+
+class Known:
+    """The values that this machine knows without asking anybody and without running a command.
+
+    Those of a job that was launched or restarted here, and of every job those in the environment
+    and in files that the profiles name.
+    """
+
+    def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._files: dict[str, str] = {}
+        self._masks: dict[str, Mask] = {}
+        self.read(config)
+
+    def read(self, config: Config) -> None:
+        """Read the files of these profiles that were not read yet. Never raises."""
+        profiles = [cluster.secrets for cluster in config.clusters.values()]
+        profiles += [job.secrets for job in config.jobs.values()]
+        for refs in profiles:
+            for name, ref in refs.items():
+                if ref.file is not None and ref.file not in self._files:
+                    self._files[ref.file] = _held(name, ref.file)
+
+    def learn(self, job: str, values: Iterable[str]) -> None:
+        """Hide these in what `job` writes."""
+        self._masks.setdefault(job, Mask()).add(values)
+
+    def mask_of(self, record: JobRecord) -> Mask:
+        """What hides a job's secrets; it grows with `learn`."""
+        found = [
+            self._files.get(ref.file, "")
+            if ref.file is not None
+            else self._environ.get(ref.env or name, "")
+            for name, ref in record.secrets.items()
+            if ref.cmd is None
+        ]
+        self.learn(record.id, found)
+        return self._masks[record.id]
 
 
 async def resolve(
@@ -76,6 +124,18 @@ def _from_file(name: str, file: str) -> str:
         return _one_line(name, path.read_bytes())
     except OSError as error:
         raise UsageError(f"secret {name}: cannot read {path}: {error.strerror}") from error
+
+
+def _held(name: str, file: str) -> str:
+    """What a file holds, "" where that is not to be had at once."""
+    path = Path(os.path.expanduser(file))
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            return ""
+        return _one_line(name, path.read_bytes())
+    except (OSError, UsageError):
+        return ""
 
 
 def _one_line(name: str, value: bytes) -> str:

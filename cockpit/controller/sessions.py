@@ -15,10 +15,12 @@ from cockpit.controller.placing import Place, place_of, road_of
 from cockpit.controller.tracking import NodeKey, TrackedJob, Tracker
 from cockpit.errors import CockpitError, JobNotFound, LinkError, UsageError
 from cockpit.model.fleet import FleetModel
+from cockpit.model.masking import Mask
 from cockpit.model.rules import Rules
 from cockpit.model.store import Seen
 from cockpit.model.types import Job, LinkState
 from cockpit.profiles.types import Cluster, Config, NodeSpec
+from cockpit.protocol.records import JobRecord
 from cockpit.tasks import Tasks
 from cockpit.transport.factory import transport_for
 from cockpit.transport.link import NodeLink
@@ -44,6 +46,7 @@ class Sessions:
         recall: Callable[[str], Job | None],
         *,
         telemetry: float | None,
+        mask_of: Callable[[JobRecord], Mask] = lambda _: Mask(),
     ) -> None:
         self.config = config
         self.links: dict[NodeKey, NodeLink] = {}
@@ -52,7 +55,7 @@ class Sessions:
         self._parked: dict[tuple[NodeKey, Place], NodeLink] = {}
         """Links to nodes that left the profiles while jobs on other nodes ran there too."""
         self._opened: list[tuple[Sequence[str] | None, Collection[str] | None]] = []
-        self.tracker = Tracker(self._job_changed, recall, Rules(config.rules.values()))
+        self.tracker = Tracker(self._job_changed, recall, Rules(config.rules.values()), mask_of)
         self.fleet = FleetModel()
         self.trace = Trace()
         self._tasks = tasks
@@ -260,15 +263,13 @@ class Sessions:
         if in_use:
             self.fleet.node(key.node, key.cluster, link.link)
         for tracked in self.tracker.jobs.values():
-            if tracked.cluster == key.cluster:
-                if in_use:
-                    tracked.model.link(key.node, link.link)
-                self._job_changed(tracked)
+            if tracked.cluster == key.cluster and in_use:
+                tracked.model.link(key.node, link.link)
+            tracked.see_link(link)
+            self._job_changed(tracked)
         self._changed()
 
     def _job_changed(self, tracked: TrackedJob) -> None:
-        for seat in tracked.seats.values():
-            tracked.model.link(seat.key.node, seat.link.link)
         self.fleet.job(tracked.model)
         self._changed()
 

@@ -20,6 +20,7 @@ from cockpit.model.types import Job, JobNode, NodeState
 from cockpit.profiles.types import Cluster, NodeSpec
 from cockpit.protocol.records import AttemptRecord, JobRecord, Member
 from cockpit.tasks import Tasks
+from cockpit.text import after_name
 
 JOIN_INTERVAL = 2.0
 """Seconds between tries to take an absent node into an elastic job."""
@@ -77,8 +78,9 @@ class Starter:
         started = await gang.start(places)
         for plan, place in zip(started.records, started.places, strict=True):
             self._sit(attempt, plan, place)
-        for name, error in started.absent.items():
-            say(f"{name} is not there yet: {error.message}")
+        if len(started.records) < record.max_nodes:
+            for name, error in started.absent.items():
+                say(f"{name} is not there yet: {after_name(name, error.message)}")
         await self._all_started(attempt, [plan.node_rank for plan in started.records])
         used = {place.spec.name for place in started.places}
         waiting = [place for place in places if place.spec.name not in used]

@@ -14,6 +14,7 @@ import msgspec
 
 from cockpit.controller.beating import BeatsSink
 from cockpit.model.jobs import JobModel
+from cockpit.model.masking import Mask
 from cockpit.model.rules import Rules
 from cockpit.model.types import Job
 from cockpit.protocol import layout, records
@@ -127,10 +128,16 @@ class TrackedJob:
     """One job: its model, and where its attempts were seen."""
 
     def __init__(
-        self, record: records.JobRecord, on_change: Callable[[TrackedJob], None], rules: Rules
+        self,
+        record: records.JobRecord,
+        on_change: Callable[[TrackedJob], None],
+        rules: Rules,
+        mask: Mask,
     ) -> None:
         self.record = record
-        self.model = JobModel(record, rules)
+        self.mask = mask
+        """Hides the job's secrets wherever its own words are handed on."""
+        self.model = JobModel(record, rules, mask)
         self.seats: dict[tuple[int, int], Seat] = {}
         self.streams: list[LogStream] = []
         """Every log file that the journals told of, in the order in which they appeared."""
@@ -146,6 +153,12 @@ class TrackedJob:
 
     def changed(self) -> None:
         self._on_change(self)
+
+    def see_link(self, link: NodeLink) -> None:
+        """A link changed: so it did for the nodes that were seen over it."""
+        for seat in self.seats.values():
+            if seat.link is link:
+                self.model.link(seat.key.node, link.link)
 
     @property
     def loaded(self) -> bool:
@@ -211,9 +224,9 @@ class TrackedJob:
             # Profiles may name one machine twice, and nodes may share a state folder: the link
             # of the job's own cluster and of the node that was planned is kept.
             if self._fits(seat, where) > self._fits(known, where):
-                self.seats[where] = seat
+                self._seat(where, seat)
             return
-        self.seats[where] = seat
+        self._seat(where, seat)
         folder = layout.attempt_dir(self.record.id, seat.attempt, seat.node_rank)
         for stream in ("out", "err"):
             path = f"{folder}/{layout.launcher_log(stream)}"
@@ -227,6 +240,10 @@ class TrackedJob:
         if not ended:
             self._follow_beats(seat, ended=False)
         self.changed()
+
+    def _seat(self, where: tuple[int, int], seat: Seat) -> None:
+        self.seats[where] = seat
+        self.model.link(seat.key.node, seat.link.link)
 
     def _follow_beats(self, seat: Seat, *, ended: bool) -> None:
         folder = layout.attempt_dir(self.record.id, seat.attempt, seat.node_rank)
@@ -266,7 +283,7 @@ class TrackedJob:
 class Tracker:
     """All jobs seen on all links of a controller. `recall`: a job as an earlier session saw it.
 
-    `rules` recognise the causes of their failures.
+    `rules` recognise the causes of their failures, `mask_of` gives what hides a job's secrets.
     """
 
     def __init__(
@@ -274,7 +291,9 @@ class Tracker:
         on_change: Callable[[TrackedJob], None],
         recall: Callable[[str], Job | None],
         rules: Rules | None = None,
+        mask_of: Callable[[records.JobRecord], Mask] = lambda _: Mask(),
     ) -> None:
+        self._mask_of = mask_of
         self._rules = rules or Rules()
         self.jobs: dict[str, TrackedJob] = {}
         self._on_change = on_change
@@ -324,7 +343,7 @@ class Tracker:
         """Take in an attempt that this controller has just started, before any listing says so."""
         tracked = self.jobs.get(record.id)
         if tracked is None:
-            tracked = self.jobs[record.id] = TrackedJob(record, self._on_change, self._rules)
+            tracked = self._track(record)
         tracked.take_seat(seat, plan, ended=False)
 
     def use_rules(self, rules: Rules) -> None:
@@ -355,12 +374,17 @@ class Tracker:
             if job.startswith(reference) or tracked.record.name == reference:
                 tracked.want_beats()
 
+    def _track(self, record: records.JobRecord) -> TrackedJob:
+        tracked = TrackedJob(record, self._on_change, self._rules, self._mask_of(record))
+        self.jobs[record.id] = tracked
+        return tracked
+
     def _take(
         self, key: NodeKey, link: NodeLink, record: records.JobRecord, entry: Mapping[str, Any]
     ) -> None:
         tracked = self.jobs.get(record.id)
         if tracked is None:
-            tracked = self.jobs[record.id] = TrackedJob(record, self._on_change, self._rules)
+            tracked = self._track(record)
             past = self._recall(record.id)
             if past is not None:
                 tracked.model.known_end(past)
@@ -371,10 +395,14 @@ class Tracker:
             except (KeyError, TypeError, ValueError, AttributeError):
                 self.problems[key, record.id] = f"{key.node}: a plan of job {record.id} is damaged"
                 continue
-            newest = attempt.get("events") or {}
-            tracked.take_seat(seat, plan, newest.get("kind") == "ended")
-            alive = bool(attempt.get("supervised", True))
-            tracked.model.supervised(seat.attempt, seat.node_rank, alive)
+            ended = (attempt.get("events") or {}).get("kind") == "ended"
+            tracked.take_seat(seat, plan, ended)
+            # What has ended needs no supervisor, though its journal may not be read yet; and where
+            # nodes share a state folder, only the machine of a supervisor can see it.
+            known = tracked.seats[seat.attempt, seat.node_rank]
+            if "supervised" in attempt and not ended and known.link is link:
+                alive = bool(attempt["supervised"])
+                tracked.model.supervised(seat.attempt, seat.node_rank, alive)
 
 
 def _ended(entry: Mapping[str, Any]) -> bool:

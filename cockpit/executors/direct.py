@@ -205,10 +205,13 @@ class Gang:
         refused = self._looking.compare(ready)
         failed.update(refused)
         ready = [item for item in ready if item.name not in refused]
-        # Only what will run is uploaded; nothing is when the minimum cannot be met anyway.
-        if self._archive is None or len(ready) < minimum:
-            return ready, failed
         chosen = ready[: self._job.max_nodes]
+        enough = len(ready) >= minimum
+        wanted = [item.place for item in chosen] if enough else candidates
+        self._looking.tell(place.spec.name for place in wanted)
+        # Only what will run is uploaded; nothing is when the minimum cannot be met anyway.
+        if self._archive is None or not enough:
+            return ready, failed
         archive = self._archive
         _, unshipped = await _everywhere(
             [item.place for item in chosen], lambda place: self._ship(place, archive)

@@ -2,14 +2,14 @@
 
 Used by the gang. `Looking` looks at each node by itself, compares those that are ready with each
 other, and lets every node call the head where training traffic will go. What is critical is an
-error that keeps the node out; what is worth a warning is said once.
+error that keeps the node out; what is worth a warning is said once, of nodes that take part.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,8 @@ REACH_TIMEOUT = 5.0
 """Seconds that a node gets to reach the head; a firewall that drops packets costs all of them."""
 NEEDS = {"torchrun": ("torch",), "ft": ("torch", "nvrx")}
 """What the job's Python must have, by the launcher's kind: of those that use torch's rendezvous."""
+_OF_PYTHON = frozenset(("torch", "cuda", "nccl", "nvrx"))
+"""Checks of what the job's Python has, which are no business of a job that does not use it."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,11 @@ class _Check(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+def runs_python(argv: Sequence[str]) -> bool:
+    """Whether a job's command is run by the Python of its node."""
+    return argv[:1] == ("${python}",)
+
+
 def findings(name: str, answer: Mapping[str, Any]) -> tuple[list[Finding], Versions]:
     """A node's answer to `preflight`, cleaned. Raises msgspec.ValidationError."""
     said = msgspec.convert(answer, _Answer)
@@ -107,8 +114,12 @@ async def ask(
     gpus: int | None = None,
     env: Mapping[str, str] | None = None,
     full: bool = False,
+    packages: bool = True,
 ) -> tuple[list[Finding], Versions]:
-    """Have a node look at itself. Raises CockpitError, msgspec.ValidationError."""
+    """Have a node look at itself. Without `packages` nothing is said of what its Python has.
+
+    Raises CockpitError, msgspec.ValidationError.
+    """
     answer = await link.request(
         "preflight",
         timeout=timeout,
@@ -121,7 +132,10 @@ async def ask(
         env={name: value for name, value in (env or {}).items() if name.endswith("_IFNAME")},
         **{f"need_{name}": True for name in needs},
     )
-    return findings(link.name, answer)
+    found, versions = findings(link.name, answer)
+    if not packages:
+        found = [item for item in found if item.check not in _OF_PYTHON]
+    return found, versions
 
 
 async def unreached(
@@ -188,6 +202,8 @@ class Looking:
         """How far the attempt's clock is from this machine's, seconds."""
         self._first: tuple[str, Versions] | None = None
         """A node that took part in the start, and what it has."""
+        self._warnings: dict[str, list[Finding]] = {}
+        """By node, in the order in which they were found."""
         self._said: set[str] = set()
 
     async def look(self, place: Place) -> Ready:
@@ -212,6 +228,7 @@ class Looking:
                 needs=self._needs,
                 gpus=place.spec.gpus,
                 env=self._job.env,
+                packages=runs_python(self._job.argv),
             )
             for error in self._weigh(checks).values():
                 raise error
@@ -240,6 +257,12 @@ class Looking:
             self._first = usual
         return refused
 
+    def tell(self, names: Iterable[str]) -> None:
+        """Say once what is worth a warning about these nodes: those that take part."""
+        for name in names:
+            for item in self._warnings.pop(name, ()):
+                self._say_once(item)
+
     async def unreached(self, ready: Sequence[Ready], port: int) -> dict[str, CockpitError]:
         """Nodes that do not reach the first one at its training address. Raises CockpitError."""
         if not self._thorough or len(ready) < 2:
@@ -266,14 +289,14 @@ class Looking:
                 )
 
     def _weigh(self, found: Sequence[Finding]) -> dict[str, CockpitError]:
-        """Say what is worth a warning, if asked to; the first critical finding of each node."""
+        """Note what is worth a warning, if asked to; the first critical finding of each node."""
         errors: dict[str, CockpitError] = {}
         for item in found:
             if item.level is Level.CRIT:
                 error = NodeError("preflight", f"{item.node}: {item.message}", item.hint)
                 errors.setdefault(item.node, error)
             elif item.level is Level.WARN and self._thorough:
-                self._say_once(item)
+                self._warnings.setdefault(item.node, []).append(item)
         return errors
 
     def _say_once(self, item: Finding) -> None:

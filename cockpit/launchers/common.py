@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from cockpit.errors import UsageError
 from cockpit.launchers.plan import Request
 from cockpit.protocol import layout, macros
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 RESERVED = (
     layout.MARKER,

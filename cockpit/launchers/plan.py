@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from cockpit.profiles.request import Request
-from cockpit.protocol.records import SecretRef, Watch
+from cockpit.protocol.records import Watch
+from cockpit.protocol.secretref import SecretRef
 
 __all__ = ["Plan", "Request"]
 

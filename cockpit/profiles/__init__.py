@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Source,
     )
     from cockpit.profiles.written import Written, check_values, key_of, read_written
-    from cockpit.protocol.records import SecretRef
+    from cockpit.protocol.secretref import SecretRef
 
 __all__ = [
     "Answer",
@@ -117,7 +117,7 @@ _NAMES = {
         "Source",
     ),
     "cockpit.profiles.written": ("Written", "check_values", "key_of", "read_written"),
-    "cockpit.protocol.records": ("SecretRef",),
+    "cockpit.protocol.secretref": ("SecretRef",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

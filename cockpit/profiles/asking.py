@@ -19,7 +19,7 @@ from cockpit.profiles.hosts import expand_hosts
 from cockpit.profiles.request import Request
 from cockpit.profiles.resolving import resolve
 from cockpit.profiles.types import Config
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 Kind = Literal["script", "module", "command"]
 

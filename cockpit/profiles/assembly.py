@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cockpit.profiles.checking import KEYS, SECTIONS, fields
+from cockpit.profiles.checking import KEYS, SECTIONS, names
 from cockpit.profiles.combinations import check_launcher
 from cockpit.profiles.document import Document
 from cockpit.profiles.keys import dotted
@@ -111,7 +111,7 @@ def _build(record: type[_Record], profile: Profile, sources: dict[str, Source]) 
     values: dict[str, Any] = {}
     if record in SECTIONS.values():
         values["name"] = profile.path[1]
-    for key in fields(record):
+    for key in names(record):
         path = (*profile.path, key)
         if key in BY_ENTRY:
             entries = profile.entries.get(key, {})

@@ -30,7 +30,7 @@ from cockpit.profiles.types import (
     Screen,
 )
 from cockpit.profiles.values import INVALID, check, found
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "clusters": Cluster,
@@ -58,6 +58,12 @@ def fields(record: type) -> dict[str, mi.Field]:
     assert isinstance(info, (mi.StructType, mi.DataclassType))
     named_by_header = record in SECTIONS.values()
     return {f.name: f for f in info.fields if not (named_by_header and f.name == "name")}
+
+
+def names(record: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The same without their types, which take long to look into."""
+    left_out = "name" if record in SECTIONS.values() else None
+    return tuple(name for name in record.__struct_fields__ if name != left_out)
 
 
 def check_document(document: Document) -> None:
@@ -101,7 +107,7 @@ def _profile(document: Document, section: str, name: str, table: Any) -> dict[st
             f"printable text of at most {MAX_NAME} characters without a leading dash",
         )
     if not isinstance(table, dict):
-        near = f"{section}.{name}" if name in fields(SECTIONS[section]) else dotted(path)
+        near = f"{section}.{name}" if name in names(SECTIONS[section]) else dotted(path)
         document.report(
             path,
             f"{near} must be a table, not {found(table)}",
@@ -286,7 +292,7 @@ def _unknown(document: Document, path: Path, known: list[str], what: str) -> Non
 
     near = difflib.get_close_matches(key.lower().replace("-", "_"), known, 1)
     tables = {**SECTIONS, **SINGLES}
-    homes = [section for section, record in tables.items() if key in fields(record)]
+    homes = [section for section, record in tables.items() if key in names(record)]
     if key == "name" and what == "key":
         hint = "a profile's name is the last word of its header"
     elif homes and what == "key":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from cockpit.profiles.types import Cluster, Launcher, NodeSpec
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

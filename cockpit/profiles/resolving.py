@@ -19,7 +19,7 @@ from cockpit.profiles import environment, rules
 from cockpit.profiles.checking import MAX_NAME
 from cockpit.profiles.request import Request
 from cockpit.profiles.types import Cluster, Config, JobProfile, Launcher, NodeSpec
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 from cockpit.text import clean, count_of
 
 _T = TypeVar("_T")

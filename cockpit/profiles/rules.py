@@ -16,7 +16,7 @@ from cockpit.errors import UsageError
 from cockpit.profiles import environment, hosts, patterns, types
 from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Notify
 from cockpit.protocol import macros
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 Rule = Callable[[Any, str], Any]
 

@@ -18,7 +18,7 @@ from cockpit.profiles import types
 from cockpit.profiles.checking import KEYS, SECTIONS, SINGLES
 from cockpit.profiles.rules import ONE_OR_MANY, RDZV_CONF
 from cockpit.profiles.types import NodeSpec
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SECRET_FIELDS = {

@@ -12,7 +12,7 @@ import msgspec
 
 from cockpit.errors import Problem
 from cockpit.protocol.layout import DEFAULT_STATE_DIR
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 # "expected" is how an error names what belongs there: "must be text on one line, not …".
 Text = Annotated[

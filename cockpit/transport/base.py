@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from cockpit.transport.shell import Shell, ShellRequest
+if TYPE_CHECKING:
+    from cockpit.transport.shell import Shell, ShellRequest
 
 
 class LinkState(str, enum.Enum):

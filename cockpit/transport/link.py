@@ -148,8 +148,11 @@ class NodeLink:
     def _not_ready(self, timeout: float) -> LinkError:
         if self._error is not None:
             return self._error.with_traceback(None)
+        since = f"within {timeout:g} s" if timeout > 0 else "yet"
+        way = self.transport.description
+        how = "" if way == f"ssh {self.name}" else f" ({way})"
         return LinkError(
-            f"{self.name}: no connection within {timeout:g} s ({self.transport.description})",
+            f"{self.name}: no connection {since}{how}",
             "`cockpit nodes` says what each node answers",
         )
 

@@ -7,6 +7,7 @@ all, since parsing them is the dearest part of a connect. asyncssh is imported h
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import os
 import re
 import threading
@@ -222,8 +223,9 @@ def _check(hop: Hop) -> None:
 def _read_config(config: Sequence[str], hop: Hop) -> Any:
     """What the ssh_config says of a host. Only read: it never connects, so it needs no keys and
     no known hosts; `sshclient` connects, with strict ones."""
+    nameless = _is_nameless()
     try:
-        return asyncssh.SSHClientConnectionOptions(
+        options = asyncssh.SSHClientConnectionOptions(
             config=list(config) or None,
             host=hop.host,
             port=hop.port if hop.port is not None else (),
@@ -235,6 +237,26 @@ def _read_config(config: Sequence[str], hop: Hop) -> Any:
         )
     except (ValueError, OSError, asyncssh.Error) as error:
         raise LinkError(f"the ssh_config is wrong: {clean(str(error))}", retry=False) from error
+    if nameless and hop.user is None and not options.config.get("User"):
+        raise LinkError(
+            f"this user id ({os.getuid()}) has no name here to log in with",
+            "set USER in the environment, or `user` of the cluster in cockpit.toml",
+            retry=False,
+        )
+    return options
+
+
+def _is_nameless() -> bool:
+    """Whether we run under a user id without a name, as a container may.
+
+    asyncssh wants to know our name also where it logs in under another: it gets the number.
+    """
+    number = str(os.getuid())
+    try:
+        return getpass.getuser() == number
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = number
+        return True
 
 
 def _load_keys(paths: Sequence[str], explicit: bool, restrict: bool) -> Keys:

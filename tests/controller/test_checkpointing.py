@@ -103,7 +103,7 @@ async def test_all_ranks_save_at_one_step_before_the_next_attempt_starts(world: 
     assert f"asking for a checkpoint at step {step}" in world.said
     assert f"checkpoint at step {step}: 0 of 2 ranks saved" in world.said
     saved = world.said.index(f"checkpoint at step {step}: saved by 2 ranks")
-    ended = next(n for n, text in enumerate(world.said) if "SIGTERM sent" in text)
+    ended = next(n for n, text in enumerate(world.said) if "asked to end" in text)
     assert saved < ended
     job = world.controller.job(world.job_id)
     assert (job.attempt, job.checkpoint) == (1, None)

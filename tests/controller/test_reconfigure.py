@@ -20,7 +20,7 @@ from cockpit.tasks import Tasks
 from cockpit.transport.fake import FakeNode, FakeRequest, FakeTransport
 from tests.model.scenarios import plan, record
 
-WAIT = 20.0
+WAIT = 60.0
 
 
 async def until(condition: Callable[[], object]) -> None:

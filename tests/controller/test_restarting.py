@@ -16,7 +16,7 @@ from cockpit import packaging
 from cockpit.controller import Controller, restarting
 from cockpit.controller.tracking import NodeKey
 from cockpit.errors import CockpitError, UsageError
-from cockpit.model.reports import RestartOptions, RestartReport
+from cockpit.model.reports import NodeProof, RestartOptions, RestartReport
 from cockpit.model.types import Job, JobState, NodeState
 from cockpit.profiles.resolving import resolve
 from cockpit.profiles.types import Cluster, Config, Launcher, NodeSpec
@@ -174,6 +174,24 @@ async def test_a_cancel_ends_what_an_earlier_attempt_left_on_a_node_as_well(worl
     world.bring_back("n1")
     await until(lambda: world._link("n1").online)
     assert (await world.controller.cancel(job, grace=0.0)).proven
+
+
+async def test_a_cancel_that_did_not_reach_a_node_reaches_it_once_it_is_back(world: World) -> None:
+    job = await world.launch("n0", "n1")
+    world.cut_off("n1")
+    report = await world.controller.cancel(job, grace=0.0, patience=0.3)
+    lost = [node.name for node in report.nodes if node.unreachable]
+    assert lost == ["n1"]
+    told: list[str] = []
+    found: list[NodeProof] = []
+    waiting = asyncio.ensure_future(
+        world.controller.cancel_when_back(job, lost, told=told.append, found=found.append)
+    )
+    world.bring_back("n1")
+    await asyncio.wait_for(waiting, 30.0)
+    assert told == ["n1"]
+    assert [(proof.name, proof.left, proof.unreachable) for proof in found] == [("n1", (), "")]
+    assert world.job(job).state is JobState.CANCELLED
 
 
 async def test_too_few_nodes_are_counted_and_named_and_nothing_is_ended(world: World) -> None:

@@ -298,6 +298,40 @@ async def test_a_warning_of_the_preflight_is_told_and_stops_nothing(
     assert said == ["a: little space"]
 
 
+async def test_only_nodes_that_take_part_are_warned_about(started: list[Machine]) -> None:
+    said: list[str] = []
+    a, b, c = (
+        Machine(name, preflight=[{"level": "warn", "message": "little space", "hint": ""}])
+        for name in ("a", "b", "c")
+    )
+    await gang(job(1, 2), said=said).start(await places(started, a, b, c))
+    assert said == ["a: little space", "b: little space"]
+
+
+async def test_where_too_few_nodes_can_take_part_every_warning_is_told(
+    started: list[Machine],
+) -> None:
+    said: list[str] = []
+    warning = {"level": "warn", "message": "little space", "hint": ""}
+    a = Machine("a", preflight=[warning, {"level": "crit", "message": "disk full", "hint": ""}])
+    with pytest.raises(StartError):
+        await gang(job(1, 1), said=said).start(await places(started, a))
+    assert said == ["a: little space"]
+
+
+@pytest.mark.parametrize(("argv", "told"), [(("nvidia-smi",), 0), (("${python}", "x.py"), 1)])
+async def test_packages_of_a_python_that_a_job_does_not_use_are_not_spoken_of(
+    started: list[Machine], argv: tuple[str, ...], told: int
+) -> None:
+    said: list[str] = []
+    a = Machine("a", preflight=[
+        {"level": "warn", "check": "cuda", "message": "torch cannot use CUDA", "hint": ""},
+    ])  # fmt: skip
+    record = job(1, 1, kind="command", argv=argv)
+    await gang(record, said=said).start(await places(started, a))
+    assert len(said) == told
+
+
 async def test_another_minor_version_of_torch_is_refused_and_a_patch_is_told(
     started: list[Machine],
 ) -> None:

@@ -14,7 +14,7 @@ from cockpit.launchers import elastic, registry
 from cockpit.launchers.plan import Plan, Request
 from cockpit.profiles.types import Cluster, Launcher, NodeSpec
 from cockpit.protocol import macros
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 
 def request(*, launcher: dict[str, Any] | None = None, **changes: Any) -> Request:

@@ -18,7 +18,7 @@ from cockpit.profiles import check, descriptions, load, schema
 from cockpit.profiles.checking import SECTIONS, SINGLES, fields
 from cockpit.profiles.rules import ONE_OR_MANY, RDZV_CONF
 from cockpit.profiles.types import Cluster, JobProfile, Launcher, NodeSpec, Notify, Rule, Screen
-from cockpit.protocol.records import SecretRef
+from cockpit.protocol.secretref import SecretRef
 
 if sys.version_info >= (3, 11):
     import tomllib

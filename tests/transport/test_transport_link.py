@@ -21,7 +21,7 @@ from cockpit.transport.base import Channel, ChannelEvents, LinkState
 from cockpit.transport.fake import FakeChannel, FakeFailure, FakeNode, FakeRequest, FakeTransport
 from cockpit.transport.link import NodeLink
 
-WAIT = 20.0
+WAIT = 60.0
 
 
 class Sink:
@@ -674,6 +674,24 @@ async def test_a_connection_that_greets_and_is_gone_was_never_online(node: FakeN
     with pytest.raises(LinkError):
         await link.request("clock")
     await link.close()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "way", "message"),
+    [
+        (0.0, "ssh gpu01", "gpu01: no connection yet"),
+        (0.0, "ssh ada@10.0.0.7", "gpu01: no connection yet (ssh ada@10.0.0.7)"),
+        (0.01, "ssh gpu01", "gpu01: no connection within 0.01 s"),
+    ],
+)
+async def test_a_link_without_a_connection_names_its_node_once_and_no_time_of_nothing(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch, timeout: float, way: str, message: str
+) -> None:
+    monkeypatch.setattr(FakeTransport, "description", way)
+    link = NodeLink("gpu01", FakeTransport(node))
+    with pytest.raises(LinkError) as failed:
+        await link.ready(timeout)
+    assert failed.value.message == message
 
 
 async def test_a_link_that_is_not_ready_in_time_names_a_command_that_exists() -> None:

@@ -83,7 +83,46 @@ async def connect() -> AsyncIterator[Connect]:
     await asyncio.gather(*(link.close() for link in links))
 
 
+@pytest.fixture
+def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This user id has no name, as in a container that was given a number."""
+
+    def unknown(uid: int) -> Any:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
 # Reaching a node
+
+
+async def test_a_user_id_without_a_name_logs_in_under_that_of_the_profile(
+    make_sshd: MakeSshd, connect: Connect, request: pytest.FixtureRequest
+) -> None:
+    sshd = make_sshd("n1")
+    lab = cluster([sshd])
+    request.getfixturevalue("nameless")
+    assert (await (await connect(lab)).ready(WAIT)).user == sshd.user
+
+
+async def test_a_user_id_without_any_name_is_told_what_to_set(
+    make_sshd: MakeSshd, connect: Connect, request: pytest.FixtureRequest
+) -> None:
+    sshd = make_sshd("n1")
+    lab = cluster([sshd], user=None)
+    request.getfixturevalue("nameless")
+    for _ in range(2):
+        link = await connect(lab)
+        with pytest.raises(LinkError) as failed:
+            await link.ready(WAIT)
+        assert failed.value.message == (
+            f"n1: this user id ({os.getuid()}) has no name here to log in with"
+        )
+        assert failed.value.hint.startswith("set USER")
+        assert not failed.value.retry
 
 
 async def test_a_node_is_reached_and_keeps_everything_in_its_own_home(
@@ -696,7 +735,7 @@ async def test_a_half_open_connection_is_noticed_by_keepalive_and_healed(
     monkeypatch.setattr(sshclient, "KEEPALIVE_INTERVAL", 0.2)
     sshd = make_sshd("n1")
     with Proxy("127.0.0.1", sshd.port) as proxy:
-        lab = cluster([sshd], nodes=(sshd.node(port=proxy.port),), connect_timeout=2.0)
+        lab = cluster([sshd], nodes=(sshd.node(port=proxy.port),), connect_timeout=8.0)
         known = Path(lab.known_hosts[0])
         known.write_text(known.read_text().replace(str(sshd.port), str(proxy.port)))
         whys: list[str] = []

@@ -6,11 +6,17 @@ command is used, so that `cockpit --help` stays quick.
 
 from __future__ import annotations
 
+import sys
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Entry point of the `cockpit` script."""
-    from cockpit.cli.app import run
-
+    try:
+        from cockpit.cli.app import run
+    except KeyboardInterrupt:
+        # As `run` says it; what it would need for that may be half loaded.
+        sys.stderr.write("cockpit: aborted\n")
+        sys.exit(130)
     run()

@@ -135,7 +135,7 @@ def cli(
 
 def tell(error: CockpitError) -> None:
     """Print an error for a person: what went wrong, on which nodes, and what to do next."""
-    from cockpit.text import clean
+    from cockpit.text import after_name, clean
 
     if isinstance(error, ConfigError):
         for problem in error.problems:
@@ -145,9 +145,7 @@ def tell(error: CockpitError) -> None:
     hint = error.hint
     if isinstance(error, StartError):
         for node, reason in error.reasons.items():
-            text = clean(reason.message)
-            prefix = "" if text.startswith(f"{node}:") else f"{node}: "
-            click.echo(f"  {prefix}{text}", err=True)
+            click.echo(f"  {node}: {after_name(node, clean(reason.message))}", err=True)
             if reason.hint and reason.hint != hint:
                 click.echo(f"    hint: {clean(reason.hint)}", err=True)
     if hint:

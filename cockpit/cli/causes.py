@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from cockpit.model.types import Cause, Generation
+from cockpit.model.causes import signal_name
+from cockpit.model.causewords import predicate, subject
+from cockpit.model.types import Cause, Generation, JobNode, NodeState
 from cockpit.text import count_of
 
 
 def describe(cause: Cause) -> str:
     """A cause as one line: who, where, what."""
+    if cause.rank is None and cause.kind != "stall":
+        return _without_rank(cause)
     who = _who(cause)
     where = f"on {cause.node}" if cause.node and not cause.alike else ""
     what = ""
@@ -24,9 +28,21 @@ def describe(cause: Cause) -> str:
     return f"{head}: {cause.message}" if head and cause.message else head or cause.message
 
 
+def _without_rank(cause: Cause) -> str:
+    who, message = subject(cause), predicate(cause)
+    if not who:
+        # Some messages begin with the node's name.
+        bare = not cause.node or message.startswith(f"{cause.node} ")
+        return message if bare else f"{cause.node}: {message or 'failed'}"
+    where = f" on {cause.node}" if cause.node else ""
+    if message.startswith("killed by "):
+        message = f"was {message}"
+    if cause.kind == "exit" and message == f"exited with code {cause.exit_code}":
+        message = f"exited with {cause.exit_code}"
+    return f"{who}{where} {message or 'failed'}"
+
+
 def _who(cause: Cause) -> str:
-    if cause.rank is None:
-        return ""
     if cause.everyone:
         return f"all {cause.alike + 1} ranks"
     if cause.alike:
@@ -38,6 +54,15 @@ def _who(cause: Cause) -> str:
 def headline(cause: Cause) -> str:
     """A cause as one line, what a rule recognised first."""
     return f"{cause.label}: {describe(cause)}" if cause.label else describe(cause)
+
+
+def node_end(node: JobNode) -> str:
+    """How a node without ranks ended badly: "exit 7", "SIGKILL", or in words; else ""."""
+    if node.ranks or node.state not in (NodeState.FAILED, NodeState.LOST):
+        return ""
+    if node.signal is not None:
+        return signal_name(node.signal)
+    return node.why if node.exit_code is None else f"exit {node.exit_code}"
 
 
 def ending_of(generation: Generation) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,12 +47,10 @@ def run_async(main: Coroutine[Any, Any, _T]) -> _T:
     """Run one command's coroutine; SIGTERM ends it as Ctrl-C does unless it handles that."""
 
     async def entry() -> _T:
-        loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
-        if sys.platform != "win32":
-            loop.add_signal_handler(signal.SIGTERM, task.cancel)
-        return await main
+        with on_signals(task.cancel, signal.SIGTERM):
+            return await main
 
     try:
         return asyncio.run(entry())
@@ -63,17 +60,31 @@ def run_async(main: Coroutine[Any, Any, _T]) -> _T:
         raise click.Abort from None
 
 
+_handlers: dict[signal.Signals, list[Callable[[], object]]] = {}
+"""What `on_signals` has installed, innermost last."""
+
+
 @contextlib.contextmanager
 def on_signals(handler: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
-    """Call `handler` on the running loop when one of these signals arrives."""
+    """Call `handler` on the running loop when one of these signals arrives.
+
+    Whatever handled them before does so again afterwards.
+    """
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
+        _handlers.setdefault(number, []).append(handler)
         loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
         for number in numbers:
-            loop.remove_signal_handler(number)
+            _handlers[number].pop()
+            if _handlers[number]:
+                loop.add_signal_handler(number, _handlers[number][-1])
+            else:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
 
 
 def with_controller(

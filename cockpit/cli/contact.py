@@ -14,6 +14,7 @@ import click
 
 from cockpit.errors import ContactLost
 from cockpit.model.types import Job, LinkState
+from cockpit.text import after_name
 
 CONTACT_TIMEOUT = 600.0
 """Seconds without contact to what still runs after which whoever follows a job leaves."""
@@ -81,4 +82,5 @@ class ContactWatch:
         if state is LinkState.ONLINE:
             self._say(f"{name}: connected again")
         elif before is LinkState.ONLINE:
+            why = after_name(name, why)
             self._say(f"{name}: no contact ({why}); the job goes on, trying again")

@@ -82,7 +82,7 @@ def _simulate(ctx: click.Context, nodes: int, gpus: int, *, headless: bool) -> N
 
     given = ctx.find_root().obj
     source = SimulatedSource(nodes, gpus)
-    tui.run(source, theme=given["theme"], read_only=given["read_only"])
+    tui.run(source, theme=given["theme"], read_only=given["read_only"], remember=False)
 
 
 def example_script() -> Path:
@@ -136,7 +136,7 @@ async def _demo(seconds: float, screen: bool, theme: str | None) -> int:
                 request, archive=package, files=package.files, say=narrate
             )
             if screen:
-                await show(controller, theme, focus_job=job)
+                await show(controller, theme, focus_job=job, remember=False)
                 return await _leave(controller, job)
             follower = Follower(
                 controller,

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from cockpit.cli.causes import ending_of, headline
+from cockpit.cli.causes import ending_of, headline, node_end
 from cockpit.cli.common import on_signals
 from cockpit.cli.contact import ContactWatch
 from cockpit.cli.printer import Printer
@@ -20,6 +20,7 @@ from cockpit.controller import CancelReport, Controller, JobLog
 from cockpit.errors import ExitCode
 from cockpit.model.checkpoints import words as checkpoint_words
 from cockpit.model.documents import stall as stall_document
+from cockpit.model.restarts import CANCELLED, before_cancel
 from cockpit.model.stragglers import FLAG as STRAGGLER
 from cockpit.model.types import Generation, Job, JobState, Stall
 from cockpit.text import count_of
@@ -31,6 +32,8 @@ BACKLOG = 1000
 NAMING_PATIENCE = 1.5
 """Seconds in which all nodes of a generation should have told how it ended, before its first cause
 is named."""
+STACKS_PATIENCE = 3.0
+"""Seconds in which all nodes should have kept stacks, before it is said where ranks are."""
 CANCEL_PATIENCE = 60.0
 """Seconds that Ctrl-C goes on trying to tell a node without contact."""
 
@@ -64,6 +67,8 @@ class Follower:
         self._told: set[tuple[object, ...]] = set()
         self._ending_since: dict[tuple[int, int], float] = {}
         """Generations that have ended on some of their nodes, since when; monotonic."""
+        self._seen_since: dict[tuple[int, int], float] = {}
+        """Generations of whose silent ranks some nodes have told where they were; the same."""
         self._state: tuple[object, ...] = ()
         self._leave = asyncio.Event()
         self._cancelling: asyncio.Future[CancelReport] | None = None
@@ -180,9 +185,10 @@ class Follower:
                 last = job.state.ended and self._once("note", job.attempt, node.name, note)
                 if first or (last and _FIGURES.search(note)):
                     self._say(f"{node.name}: {note}")
+        self._narrate_nodes(job)
         for generation in job.history:
             newest = generation is job.history[-1] and not job.state.ended
-            self._narrate_generation(generation, newest=newest)
+            self._narrate_generation(generation, job.attempt, newest=newest)
         self._narrate_checkpoint(job)
         for stall in reversed(job.stalls):
             self._narrate_stall(job, stall)
@@ -191,23 +197,45 @@ class Follower:
                 if rank.straggler and self._once("straggler", job.attempt, rank.rank):
                     self._say(f"rank {rank.rank} on {node.name} is slower than its peers")
 
-    def _narrate_generation(self, generation: Generation, *, newest: bool) -> None:
+    def _narrate_nodes(self, job: Job) -> None:
+        """Nodes without ranks that ended badly; ranks tell of themselves, generation by generation.
+
+        What ended the whole job is told by its last line.
+        """
+        told = job.cause.node if job.state.ended and job.cause is not None else ""
+        ends: dict[str, list[str]] = {}
+        for node in job.nodes:
+            end = node_end(node)
+            if end and self._once("node", job.attempt, node.node_rank) and node.name != told:
+                ends.setdefault(end, []).append(node.name)
+        for end, names in ends.items():
+            self._say(f"{', '.join(names)} failed: {end}")
+
+    def _narrate_generation(self, generation: Generation, attempt: int, *, newest: bool) -> None:
+        """`attempt`: the newest one."""
         key = (generation.attempt, generation.generation)
-        if generation.world_size and self._once("generation", *key, generation.nodes):
+        followed = generation.attempt >= self._first_attempt
+        if followed and generation.world_size and self._once("generation", *key, generation.nodes):
             again = "" if key == (0, 0) else f" (attempt {key[0]}, generation {key[1]})"
             self._say(
                 f"{count_of(generation.world_size, 'rank')} running on"
                 f" {count_of(generation.nodes, 'node')}{again}"
             )
+        if newest and generation.ended_at is None:
+            return
         if generation.cause is not None and newest and not generation.told:
             # Another node may still know of something earlier.
             since = self._ending_since.setdefault(key, time.monotonic())
             if time.monotonic() - since < NAMING_PATIENCE:
                 return
+        called = _called(generation, attempt)
         if generation.cause is not None and self._once("cause", *key):
-            self._say(f"generation {key[1]} ended: {headline(generation.cause)}")
+            words = headline(generation.cause)
+            if generation.reason == CANCELLED and generation.cause.kind != CANCELLED:
+                words = f"cancelled, after {words}"
+            self._say(f"{called} ended: {words}")
         elif generation.reason in ("membership", "operator") and self._once("asked", *key):
-            self._say(f"generation {key[1]} ended: {ending_of(generation)}")
+            self._say(f"{called} ended: {ending_of(generation)}")
 
     def _narrate_checkpoint(self, job: Job) -> None:
         item = job.checkpoint
@@ -226,9 +254,29 @@ class Follower:
             self._say(f"stalled on {stall.node}: {stall.message}{then}")
         if stall.stacks and self._once("stacks", *key):
             self._say(f"stacks kept: see `cockpit stacks --last {job.id}`")
+        self._narrate_where(job, stall)
         if stall.recovered_at is not None and self._once("recovered", *key):
             self._printer.event("recovered", job, stall=stall_document(stall))
             self._say(f"recovered on {stall.node}: its ranks beat again")
+
+    def _narrate_where(self, job: Job, stall: Stall) -> None:
+        """Where the silent ranks were, once all nodes that saw the stall have told, or late."""
+        key = (stall.attempt, stall.generation)
+        if not stall.where or ("where", *key) in self._told:
+            return
+        same = [other for other in job.stalls if (other.attempt, other.generation) == key]
+        whole = len({other.node_rank for other in same if other.stacks}) >= len(job.nodes)
+        since = self._seen_since.setdefault(key, time.monotonic())
+        if (whole or time.monotonic() - since >= STACKS_PATIENCE) and self._once("where", *key):
+            self._say(f"stalled: {stall.where}")
+
+
+def _called(generation: Generation, attempt: int) -> str:
+    """A generation by the number that tells it from the others of its job."""
+    if not generation.world_size:
+        return f"attempt {generation.attempt}"
+    name = f"generation {generation.generation}"
+    return f"attempt {generation.attempt}, {name}" if attempt else name
 
 
 def _ending(job: Job) -> str:
@@ -239,4 +287,7 @@ def _ending(job: Job) -> str:
         text += f": {headline(job.cause)}"
         if job.cause.hint:
             text += f" (hint: {job.cause.hint})"
+    earlier = before_cancel(job)
+    if earlier is not None:
+        text += f"; failed before that: {headline(earlier)}"
     return text

@@ -11,6 +11,7 @@ import click
 from cockpit.cli.common import narrate, print_json, with_controller
 from cockpit.cli.contact import contact_option
 from cockpit.errors import ExitCode, JobNotFound
+from cockpit.text import after_name
 
 if TYPE_CHECKING:
     from cockpit.controller import Controller
@@ -67,7 +68,8 @@ def ps(ctx: click.Context, cluster: tuple[str, ...], as_json: bool, everything: 
         else:
             click.echo(ps_table(jobs))
         for key, error in sorted(failed.items()):
-            narrate(f"{key.cluster}/{key.node} was not asked: {error.message}")
+            why = after_name(key.node, error.message)
+            narrate(f"{key.cluster}/{key.node} was not asked: {why}")
         for problem in controller.problems():
             narrate(problem)
         return (

@@ -13,6 +13,9 @@ from cockpit.model.types import Job
 _HEADER = ("ID", "NAME", "STATE", "NODES", "RANKS", "STEP", "RATE", "RUNTIME", "RST", "CLUSTER",
            "LAUNCHER", "STARTED BY")  # fmt: skip
 
+NONE = "--"
+"""Stands for a number of ranks where there are none, or none yet."""
+
 
 def runtime(job: Job, now: float) -> float | None:
     """Seconds since it started, or that it took; None before."""
@@ -43,7 +46,7 @@ def ps_table(jobs: Sequence[Job]) -> str:
                 job.name,
                 job.state.value + flags,
                 str(len(job.nodes)),
-                str(job.world_size or "--"),
+                str(job.world_size or NONE),
                 step_text(job),
                 rate_text(step_time_of(job)),
                 duration_text(runtime(job, now)),

@@ -13,7 +13,7 @@ import click
 from cockpit.cli.common import narrate, with_controller
 from cockpit.cli.jobs import ASK_TIMEOUT, SAMPLE_TIMEOUT, cluster_option
 from cockpit.errors import CockpitError, ExitCode
-from cockpit.text import MAX_LINE, clean_line
+from cockpit.text import MAX_LINE, after_name, clean_line
 
 WATCH_PERIOD = 2.0
 PIECE = MAX_LINE * 4
@@ -148,11 +148,7 @@ def exec_command(
                 timeout=timeout,
             )  # fmt: skip
         except CockpitError as error:
-            narrate(
-                error.message
-                if error.message.startswith(f"{name}:")
-                else f"{name}: {error.message}"
-            )
+            narrate(f"{name}: {after_name(name, error.message)}")
             return int(ExitCode.UNAVAILABLE)
         finally:
             for output in outputs.values():
@@ -231,7 +227,8 @@ def clean(
         for error in errors:
             narrate(error.message)
         for key, error in sorted(failed.items()):
-            narrate(f"{key.cluster}/{key.node} was not cleaned: {error.message}")
+            why = after_name(key.node, error.message)
+            narrate(f"{key.cluster}/{key.node} was not cleaned: {why}")
         narrate(f"freed {bytes_text(freed)}")
         return int(ExitCode.FAILED) if errors or failed else 0
 

@@ -6,6 +6,7 @@ lost has no figures.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from cockpit.model.types import (
     Rank,
     Stage,
 )
+from cockpit.text import count_of
 
 STALE_AFTER = 5.0
 """Seconds after which figures are shown as old."""
@@ -60,19 +62,72 @@ def nodes_lines(
 ) -> list[Line]:
     """The whole table. `now` is the monotonic clock of the samples; `plain` draws in ASCII."""
     work = work_of(jobs)
-    width = max((len(f"{node.cluster}/{node.name}") for node in nodes), default=0)
+    width = _width(nodes)
     lines: list[Line] = []
     for node in nodes:
         lines += _node(node, work, now, width, plain)
-    return lines or [(Span("no nodes: name a cluster in cockpit.toml", "dim"),)]
+    return lines or [_nobody()]
 
 
-def counted(nodes: Sequence[Node], now: float) -> Span:
-    """How many nodes are online, and of how many the figures are old."""
+def fitted_lines(
+    nodes: Sequence[Node], jobs: Iterable[Job], now: float, rows: int, *, plain: bool = False
+) -> list[Line]:
+    """The table for a screen of `rows`: nodes with trouble first, and where there is not room for
+    all, a line for each healthy node, then no GPUs of the others either."""
+    work, width = work_of(jobs), _width(nodes)
+    ordered = sorted(nodes, key=lambda node: _trouble(node, now))
+    whole = {id(node): _node(node, work, now, width, plain) for node in ordered}
+    short = {id(node): _folded(node, now, width, plain) for node in ordered}
+    healthy = [node for node in ordered if _trouble(node, now) is _Trouble.NONE]
+    for folded in ([], healthy, ordered):
+        fewer = {id(node) for node in folded}
+        lines = [
+            line for node in ordered for line in (short if id(node) in fewer else whole)[id(node)]
+        ]
+        if len(lines) <= rows:
+            break
+    return lines or [_nobody()]
+
+
+def counted(nodes: Sequence[Node], now: float) -> Line:
+    """How many nodes are online, of how many the figures are old, and how many are in trouble."""
     online = sum(1 for node in nodes if _is_online(node))
-    stale = sum(1 for node in nodes if _is_stale(node, now))
-    text = f"{online}/{len(nodes)} nodes online" + (f", {stale} stale" if stale else "")
-    return Span(text, "ok" if online == len(nodes) and not stale else "warn")
+    spans = [Span(f"{online}/{len(nodes)} nodes online", "ok" if online == len(nodes) else "warn")]
+    for count, word, style in (
+        (sum(1 for node in nodes if _is_stale(node, now)), "stale", "warn"),
+        (sum(1 for node in nodes if node.health == "crit"), "critical", "bad"),
+        (sum(1 for node in nodes if node.health == "warn"), "with warnings", "warn"),
+    ):
+        if count:
+            spans += [Span(", "), Span(f"{count} {word}", style)]
+    return tuple(spans)
+
+
+class _Trouble(enum.IntEnum):
+    """What a node is shown first for."""
+
+    CRITICAL = 0
+    AWAY = 1
+    DOUBTFUL = 2
+    NONE = 3
+
+
+def _trouble(node: Node, now: float) -> _Trouble:
+    if node.health == "crit":
+        return _Trouble.CRITICAL
+    if not _is_online(node):
+        return _Trouble.AWAY
+    if node.health == "warn" or _is_stale(node, now) or any(gpu.state != "ok" for gpu in node.gpus):
+        return _Trouble.DOUBTFUL
+    return _Trouble.NONE
+
+
+def _width(nodes: Sequence[Node]) -> int:
+    return max((len(f"{node.cluster}/{node.name}") for node in nodes), default=0)
+
+
+def _nobody() -> Line:
+    return (Span("no nodes: name a cluster in cockpit.toml", "dim"),)
 
 
 def _is_online(node: Node) -> bool:
@@ -87,16 +142,9 @@ def _is_stale(node: Node, now: float) -> bool:
 
 
 def _node(node: Node, work: Work, now: float, width: int, plain: bool) -> list[Line]:
-    age = None if node.sampled_at is None else max(now - node.sampled_at, 0.0)
-    online, stale = _is_online(node), _is_stale(node, now)
-    lines = [_header(node, age, width, stale=stale)]
-    style = "bad" if node.health == "crit" else "warn"
-    lines += [
-        (Span(f"  {'!' if plain else '✖'} {reason}", "dim" if stale else style),)
-        for reason in node.health_reasons
-    ]
-    if not online and node.link.hint:
-        lines.append((Span(f"  hint: {node.link.hint}", "dim"),))
+    stale = _is_stale(node, now)
+    lines = [_header(node, _sample_age(node, now), width, stale=stale)]
+    lines += _reasons(node, stale=stale, plain=plain)
     for gpu in node.gpus:
         lines += _gpu(node, gpu, work, stale=stale, plain=plain)
     if node.gpu_error and not node.gpus and node.gpu_stalled is None:
@@ -104,7 +152,31 @@ def _node(node: Node, work: Work, now: float, width: int, plain: bool) -> list[L
     return lines
 
 
-def _header(node: Node, age: float | None, width: int, *, stale: bool) -> Line:
+def _folded(node: Node, now: float, width: int, plain: bool) -> list[Line]:
+    """A node without a line for each GPU."""
+    stale = _is_stale(node, now)
+    gpus = f"  {count_of(len(node.gpus), 'GPU')} not shown" if node.gpus else ""
+    header = _header(node, _sample_age(node, now), width, Span(gpus, "dim"), stale=stale)
+    return [header, *_reasons(node, stale=stale, plain=plain)]
+
+
+def _reasons(node: Node, *, stale: bool, plain: bool) -> list[Line]:
+    style = "bad" if node.health == "crit" else "warn"
+    lines: list[Line] = [
+        (Span(f"  {'!' if plain else '✖'} {reason}", "dim" if stale else style),)
+        for reason in node.health_reasons
+    ]
+    if not _is_online(node) and node.link.hint:
+        lines.append((Span(f"  hint: {node.link.hint}", "dim"),))
+    return lines
+
+
+def _sample_age(node: Node, now: float) -> float | None:
+    return None if node.sampled_at is None else max(now - node.sampled_at, 0.0)
+
+
+def _header(node: Node, age: float | None, width: int, *more: Span, stale: bool) -> Line:
+    """`more` stands before the figures of the machine."""
     online = _is_online(node)
     link = node.link.state.value
     if node.link.why and not online:
@@ -124,6 +196,7 @@ def _header(node: Node, age: float | None, width: int, *, stale: bool) -> Line:
         spans.append(Span("  no sample yet", "dim"))
     if node.simulated:
         spans += [Span("  "), Span("simulated GPUs", "warn")]
+    spans += more
     if node.host is not None:
         parts = _host(node.host)
         spans.append(Span("  " + " · ".join(parts), "dim" if stale else ""))

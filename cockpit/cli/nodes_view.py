@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 
@@ -10,7 +11,7 @@ import click
 
 from cockpit.cli.common import print_json
 from cockpit.cli.jobs import ASK_TIMEOUT, SAMPLE_TIMEOUT
-from cockpit.cli.nodes_table import counted, nodes_lines
+from cockpit.cli.nodes_table import counted, fitted_lines, nodes_lines
 from cockpit.cli.printer import use_utf8
 from cockpit.cli.spans import Line, Span
 from cockpit.cli.watch import draws_plainly, full_screen, repeat, text_of
@@ -45,7 +46,7 @@ class NodesView:
             return
         with full_screen() as draw:
             await repeat(
-                lambda: draw([self._title(period), *self._lines()]), period, self._is_settled
+                lambda: draw([self._title(period), *self._fitted()]), period, self._is_settled
             )
 
     def _print(self) -> None:
@@ -60,13 +61,18 @@ class NodesView:
         fleet = self._controller.snapshot()
         return nodes_lines(fleet.nodes, fleet.jobs, time.monotonic(), plain=self._plain)
 
+    def _fitted(self) -> list[Line]:
+        """The table for the terminal as it is now, below the title."""
+        fleet, rows = self._controller.snapshot(), shutil.get_terminal_size().lines - 1
+        return fitted_lines(fleet.nodes, fleet.jobs, time.monotonic(), rows, plain=self._plain)
+
     def _document(self) -> documents.Document:
         return documents.nodes_document(self._controller.snapshot().nodes, time.monotonic())
 
     def _title(self, period: float) -> Line:
         return (
             Span(f"{time.strftime('%H:%M:%S')}  "),
-            counted(self._controller.snapshot().nodes, time.monotonic()),
+            *counted(self._controller.snapshot().nodes, time.monotonic()),
             Span(f"  every {period:g} s, q leaves", "dim"),
         )
 

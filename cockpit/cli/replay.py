@@ -16,4 +16,5 @@ def open_replay(path: Path, theme: str | None, speed: float) -> None:
     from cockpit import tui
 
     source = replay.ReplaySource(recording, speed=speed)
-    tui.run(source, focus_job=source.job_id, theme=theme, clock=source.clock)
+    # What is looked at here is another world: the cockpit's own views stay as they were left.
+    tui.run(source, focus_job=source.job_id, theme=theme, clock=source.clock, remember=False)

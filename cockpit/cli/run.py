@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +22,7 @@ from cockpit.cli.contact import contact_option
 from cockpit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from cockpit.controller import Controller
     from cockpit.launchers.plan import Request
@@ -155,6 +157,36 @@ def _dry_run(request: Request, package: Package | None, as_json: bool) -> None:
         click.echo(preview_text(request, made, package))
 
 
+class _Starting:
+    """The start of a job, which Ctrl-C gives up from its first moment to its last."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._task = asyncio.current_task()
+        self._launch: asyncio.Future[object] | None = None
+        self.given_up = False
+
+    async def finish(self, launch: Coroutine[Any, Any, object]) -> None:
+        """Wait for `launch`, or until it was given up. Raises what it raises."""
+        self._launch = asyncio.ensure_future(launch)
+        if self.given_up:
+            self._launch.cancel()
+        await asyncio.wait({self._launch})
+        if not self._launch.cancelled():
+            self._launch.result()
+
+    def interrupt(self) -> None:
+        if self._launch is not None and self._launch.done():
+            # There is nothing to give up any more: leave, whatever is being done.
+            if self._task is not None:
+                self._task.cancel()
+            return
+        self._say("giving the start up")
+        self.given_up = True
+        if self._launch is not None:
+            self._launch.cancel()
+
+
 async def _launch(
     config: Config,
     request: Request,
@@ -163,54 +195,46 @@ async def _launch(
     options: dict[str, Any],
     say: Say,
 ) -> int:
-    import asyncio
-    import signal
+    starting = _Starting(say)
+    # Before the modules are loaded: that takes long enough for somebody to press Ctrl-C.
+    with on_signals(starting.interrupt, signal.SIGINT, signal.SIGTERM):
+        from cockpit.cli.follow import Follower
+        from cockpit.cli.printer import Printer, use_utf8
+        from cockpit.controller import Controller
 
-    from cockpit.cli.follow import Follower
-    from cockpit.cli.printer import Printer, use_utf8
-    from cockpit.controller import Controller
-
-    use_utf8()
-    async with Controller(config) as controller:
-        job = controller.new_job_id()
-        launching = asyncio.ensure_future(
-            controller.launch(
-                request,
-                archive=package,
-                files=package.files if package is not None else 0,
-                given_secrets=given,
-                say=say,
-                job_id=job,
+        use_utf8()
+        async with Controller(config) as controller:
+            job = controller.new_job_id()
+            await starting.finish(
+                controller.launch(
+                    request,
+                    archive=package,
+                    files=package.files if package is not None else 0,
+                    given_secrets=given,
+                    say=say,
+                    job_id=job,
+                )
             )
-        )
-
-        def give_up() -> None:
-            say("giving the start up")
-            launching.cancel()
-
-        with on_signals(give_up, signal.SIGINT, signal.SIGTERM):
-            await asyncio.wait({launching})
-        if launching.cancelled():
-            return await _stopped(controller, job, say)
-        launching.result()
-        say(f"job {job} ({request.name}) started")
-        if options["detach"]:
-            if len(controller.job(job).nodes) < request.max_nodes:
-                say("a detached launch takes in no node that comes later")
-            if options["as_json"]:
-                print_json({"schema": 1, "id": job, "name": request.name})
-            else:
-                click.echo(job)
-            return 0
-        follower = Follower(
-            controller,
-            job,
-            Printer(as_json=options["as_json"]),
-            say,
-            cancel_on_interrupt=True,
-            contact_timeout=options["contact_timeout"],
-        )
-        return await follower.follow()
+            if starting.given_up:
+                return await _stopped(controller, job, say)
+            say(f"job {job} ({request.name}) started")
+            if options["detach"]:
+                if len(controller.job(job).nodes) < request.max_nodes:
+                    say("a detached launch takes in no node that comes later")
+                if options["as_json"]:
+                    print_json({"schema": 1, "id": job, "name": request.name})
+                else:
+                    click.echo(job)
+                return 0
+            follower = Follower(
+                controller,
+                job,
+                Printer(as_json=options["as_json"]),
+                say,
+                cancel_on_interrupt=True,
+                contact_timeout=options["contact_timeout"],
+            )
+            return await follower.follow()
 
 
 async def _stopped(controller: Controller, job: str, say: Say) -> int:

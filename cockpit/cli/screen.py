@@ -31,13 +31,16 @@ async def show(
     focus_job: str | None = None,
     *,
     read_only: bool = False,
+    remember: bool = True,
 ) -> None:
-    """Run the screen on an open controller until the person quits."""
+    """Run the screen on an open controller until the person quits; `remember` as in `tui.run`."""
     from cockpit import tui
     from cockpit.tui.live import LiveSource
 
     source = LiveSource(controller)
-    await tui.run_async(source, focus_job=focus_job, theme=theme, read_only=read_only)
+    await tui.run_async(
+        source, focus_job=focus_job, theme=theme, read_only=read_only, remember=remember
+    )
 
 
 def open_screen(

@@ -11,12 +11,12 @@ import shlex
 import time
 from collections.abc import Sequence
 
-from cockpit.cli.causes import describe, ending_of, headline, victims_text
+from cockpit.cli.causes import describe, ending_of, headline, node_end, victims_text
 from cockpit.cli.figures import range_text, rate_text, seconds_text, sparkline, value_text
-from cockpit.cli.jobtables import columns_in_use, runtime
+from cockpit.cli.jobtables import NONE, columns_in_use, runtime
 from cockpit.cli.tables import duration_text, moment_text, table
 from cockpit.model.checkpoints import words as checkpoint_words
-from cockpit.model.restarts import restarts_text, was_restarted
+from cockpit.model.restarts import before_cancel, restarts_text, was_restarted
 from cockpit.model.types import (
     Cause,
     Generation,
@@ -50,17 +50,16 @@ def status_text(job: Job) -> str:
     lines = [f"{job.name}  {job.id}  {job.state.value}{exit_code}{flags}"]
     if job.cause is not None:
         lines += _cause_lines(_cause_head(job), job.cause)
+        earlier = before_cancel(job)
+        lines += _cause_lines("failed before that", earlier) if earlier is not None else []
         lines += _victim_lines(job)
     if job.cancelled_by and (job.cause is None or job.cause.kind != "cancelled"):
         lines.append(f"cancelled by {job.cancelled_by}")
     lines += _stall_lines(job, now)
-    nodes = str(job.min_nodes) if job.min_nodes == job.max_nodes else (
-        f"{job.min_nodes}:{job.max_nodes}"
-    )  # fmt: skip
     lines += [
         f"command: {shlex.join(job.command)}",
-        f"cluster {job.cluster}, launcher {job.launcher} ({job.kind}), {nodes} nodes,"
-        f" {job.world_size} ranks, {restarts_text(job)}",
+        f"cluster {job.cluster}, launcher {job.launcher} ({job.kind}), {_extent(job)},"
+        f" {restarts_text(job)}",
         f"started {moment_text(job.started_at)} by {job.created_by}, ended"
         f" {moment_text(job.ended_at)}, runtime {duration_text(runtime(job, now))}",
     ]
@@ -77,6 +76,16 @@ def status_text(job: Job) -> str:
     if job.history:
         lines += ["", "history:", _history_table(job.history)]
     return "\n".join(lines)
+
+
+def _extent(job: Job) -> str:
+    """ "2 nodes, 4 ranks", "2:4 nodes, -- ranks" before there are any, "1 node" of a command."""
+    nodes = count_of(job.min_nodes, "node")
+    if job.min_nodes != job.max_nodes:
+        nodes = f"{job.min_nodes}:{job.max_nodes} nodes"
+    if job.kind == COMMAND and not job.world_size:
+        return nodes
+    return f"{nodes}, {count_of(job.world_size, 'rank') if job.world_size else f'{NONE} ranks'}"
 
 
 def _cause_head(job: Job) -> str:
@@ -124,6 +133,7 @@ def _stall_lines(job: Job, now: float) -> list[str]:
             lines.append(f"  `cockpit stacks {job.id}` shows where every rank is")
         else:
             lines.append(f"stalled on {stall.node} at {moment_text(stall.at)}: {stall.message}")
+    lines += dict.fromkeys(f"  {stall.where}" for stall in stalls if stall.where)
     if any(stall.stacks for stall in stalls):
         lines.append(f"  stacks were kept: `cockpit stacks --last {job.id}`")
     return lines
@@ -137,11 +147,12 @@ def _node_lines(nodes: Sequence[JobNode]) -> list[str]:
         if node.link.why and node.link.state is not LinkState.ONLINE:
             link += f" ({node.link.why})"
         pid = "" if node.pid is None else str(node.pid)
-        rows.append((node.name, str(node.node_rank), node.state.value, pid, link))
+        rows.append((node.name, str(node.node_rank), node.state.value, pid, link, node_end(node)))
         notes += [f"{node.name}: {note}" for note in node.notes]
         notes += [f"{node.name}: swept {p.pid} {p.command}" for p in node.swept]
         notes += [f"{node.name}: STILL THERE {p.pid} {p.command}" for p in node.left]
-    return [table(("NODE", "NODE RANK", "STATE", "PID", "LINK"), rows), *notes]
+    header = ("NODE", "NODE RANK", "STATE", "PID", "LINK", "END")
+    return [columns_in_use(header, rows, optional=("END",)), *notes]
 
 
 _RANKS = ("RANK", "NODE", "LOCAL", "PID", "STATE", "STAGE", "STEP", "RATE", "OWN", "LAST BEAT",
@@ -261,7 +272,7 @@ def _history_table(history: Sequence[Generation]) -> str:
             f"{item.attempt}.{item.generation}",
             moment_text(item.started_at),
             duration_text(None if item.ended_at is None else item.ended_at - item.started_at),
-            f"{item.world_size} on {item.nodes}",
+            f"{item.world_size or NONE} on {item.nodes}",
             ending_of(item),
             "; ".join(
                 text

@@ -10,7 +10,7 @@ import pytest
 from cockpit.cli.follow import Follower
 from cockpit.cli.printer import Printer
 from cockpit.model.types import Job
-from tests.model.building import JOB, Cluster, running
+from tests.model.building import JOB, Cluster, commands, leave, running
 from tests.model.scenarios import fold
 
 
@@ -43,7 +43,9 @@ class Script:
         return self._jobs.pop(0) if len(self._jobs) > 1 else self._jobs[0]
 
 
-async def follow(*jobs: Job, as_json: bool = False) -> tuple[list[str], int]:
+async def follow(
+    *jobs: Job, as_json: bool = False, first_attempt: int = 0
+) -> tuple[list[str], int]:
     """What is said, and the exit code."""
     said: list[str] = []
     follower = Follower(
@@ -53,6 +55,7 @@ async def follow(*jobs: Job, as_json: bool = False) -> tuple[list[str], int]:
         said.append,
         cancel_on_interrupt=False,
         contact_timeout=60.0,
+        first_attempt=first_attempt,
     )
     return said, await follower.follow()
 
@@ -121,6 +124,78 @@ async def test_a_generation_that_a_stall_ended_says_so_once() -> None:
     said, _ = await follow(fold("stall_restarted"), fold("stall_restarted"))
     ends = [text for text in said if "ended" in text]
     assert ends == ["generation 0 ended: stall: 4 ranks silent for 31 s at step 41 (limit 30 s)"]
+
+
+async def test_a_node_without_ranks_that_ended_badly_is_told_once_while_the_others_run() -> None:
+    cluster = commands(3)
+    begun = cluster.job(1.0)
+    leave(cluster, 0, 5.0, 7)
+    leave(cluster, 1, 5.0, 7)
+    half = cluster.job(6.0)
+    for node in range(3):
+        cluster.say(node, "events", 8.0, "cancel", by="ada@laptop", reason="Ctrl-C")
+    leave(cluster, 2, 8.1, signal=15, outcome="cancelled")
+    said, code = await follow(begun, half, half, cluster.job())
+    assert said == [
+        "gpu01, gpu02 failed: exit 7",
+        "attempt 0 ended: cancelled, after the command on gpu01 exited with 7",
+        "job train cancelled: cancelled by ada@laptop;"
+        " failed before that: the command on gpu01 exited with 7",
+    ]
+    assert code == 130
+
+
+async def test_what_a_jobs_last_line_says_of_a_node_is_not_said_twice() -> None:
+    cluster = commands()
+    leave(cluster, 0, 5.0, 7)
+    leave(cluster, 1, 6.0, signal=9)
+    said, code = await follow(commands().job(1.0), cluster.job())
+    assert said == [
+        "gpu02 failed: SIGKILL",
+        "attempt 0 ended: the command on gpu01 exited with 7",
+        "job train failed: the command on gpu01 exited with 7",
+    ]
+    assert code == 7
+
+
+async def test_generations_of_several_attempts_are_told_apart() -> None:
+    said, _ = await follow(fold("second_attempt"))
+    ends = [text.partition(":")[0] for text in said if " ended" in text]
+    assert ends == ["attempt 0, generation 0 ended"]
+
+
+async def test_who_follows_a_new_attempt_hears_how_the_last_one_ended_not_how_it_began() -> None:
+    said, _ = await follow(fold("second_attempt"), first_attempt=1)
+    running = [text for text in said if "running on" in text]
+    assert running
+    assert all("attempt 1" in text for text in running)
+    assert any(text.startswith("attempt 0, generation 0 ended: ") for text in said)
+
+
+async def test_where_a_stalled_job_hangs_is_told_once_all_its_nodes_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hung(*told: int) -> Cluster:
+        cluster = running(2, 1)
+        for node in (0, 1):
+            cluster.stalled(node, 40.0, 0, (node, 20), message="silent")
+        for node in told:
+            cluster.say(
+                node, "events", 41.0, "stacks", path="s", reason="stall", generation=0,
+                ranks=[{"rank": node, "frames": [
+                    {"file": "hang.py", "line": node + 6, "function": "read"}]}],
+            )  # fmt: skip
+        return cluster
+
+    end = hung(0, 1).succeed(0, 50.0).job()
+    where = "stalled: rank 0 (gpu01) is in hang.py:6 read, rank 1 (gpu02) in hang.py:7 read"
+    jobs = [hung().job(42.0), hung(0).job(42.0), hung(0, 1).job(42.0), hung(0, 1).job(42.0)]
+    said, _ = await follow(*jobs, end)
+    assert [text for text in said if text.startswith("stalled: ")] == [where]
+    # A node that keeps none is not waited for.
+    monkeypatch.setattr("cockpit.cli.follow.STACKS_PATIENCE", 0.0)
+    said, _ = await follow(*jobs[:2], end)
+    assert "stalled: rank 0 (gpu01) is in hang.py:6 read" in said
 
 
 async def test_a_straggler_is_named_once() -> None:

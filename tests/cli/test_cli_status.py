@@ -12,7 +12,7 @@ from cockpit.cli.jobtables import ps_table
 from cockpit.cli.statustext import status_text
 from cockpit.model.types import Cause, Generation, Job, Link, LinkState
 from cockpit.protocol.records import Watch
-from tests.model.building import Cluster, running
+from tests.model.building import Cluster, commands, leave, running
 from tests.model.scenarios import JOB, fold
 
 
@@ -182,6 +182,56 @@ def test_ps_shows_steps_and_rates_only_where_something_beats() -> None:
     assert "48" not in second
 
 
+# -- jobs without ranks -------------------------------------------------------------------------
+
+
+def half() -> Cluster:
+    """A command on two nodes that has failed on the first."""
+    cluster = commands()
+    leave(cluster, 0, 5.0, 7)
+    return cluster
+
+
+def test_a_command_that_failed_on_one_node_is_told_while_the_other_runs() -> None:
+    shown = lines(half().job(6.0))
+    assert shown[0] == f"train  {JOB}  running"
+    assert shown[1] == "last failure: the command on gpu01 exited with 7"
+    assert "cluster lab, launcher command (command), 2 nodes, restarts 0" in "\n".join(shown)
+    node = next(line for line in shown if line.startswith("gpu01"))
+    assert node.split() == ["gpu01", "0", "failed", "7", "online", "exit", "7"]
+    assert next(line for line in shown if line.startswith("gpu02")).split()[-1] == "online"
+    words = "-- on 2 running the command on gpu01 exited with 7"
+    assert " ".join(shown[-1].split()).endswith(words)
+
+
+def test_what_failed_before_a_cancel_is_told_beside_it() -> None:
+    cluster = half()
+    for node in (0, 1):
+        cluster.say(node, "events", 8.0, "cancel", by="ada@laptop", reason="Ctrl-C")
+    leave(cluster, 1, 8.1, signal=15, outcome="cancelled")
+    shown = lines(cluster.job())
+    assert shown[:3] == [
+        f"train  {JOB}  cancelled, exit code 130",
+        "first cause: cancelled by ada@laptop",
+        "failed before that: the command on gpu01 exited with 7",
+    ]
+    assert shown[-1].endswith("cancelled  the command on gpu01 exited with 7")
+
+
+def test_a_node_that_vanished_without_an_exit_code_says_why_it_failed() -> None:
+    cluster = commands()
+    words = "the launcher process ended while no supervisor watched it"
+    cluster.say(0, "events", 5.0, "ended", outcome="failed", code=None, signal=None, message=words)
+    text = status_text(cluster.job(6.0))
+    assert "last failure: the launcher process on gpu01 ended while no supervisor" in text
+    assert next(line for line in text.splitlines() if line.startswith("gpu01")).endswith(words)
+
+
+def test_ranks_that_are_not_there_yet_are_not_counted() -> None:
+    assert "2 nodes, -- ranks," in status_text(Cluster(2).start().job(0.5))
+    assert "1 node, 2 ranks," in status_text(running(1, 2).job(5.0))
+
+
 # -- words and numbers ---------------------------------------------------------------------------
 
 
@@ -197,6 +247,19 @@ def test_ps_shows_steps_and_rates_only_where_something_beats() -> None:
         (Cause(kind="stall", node="n1", rank=3, message="rank 3 silent for 31 s"),
          "stall on n1: rank 3 silent for 31 s"),
         (Cause(kind="stall", message="4 ranks silent"), "stall: 4 ranks silent"),
+        (Cause(kind="exit", node="n1", exit_code=7, message="exited with code 7"),
+         "the command on n1 exited with 7"),
+        (Cause(kind="signal", node="n1", signal=11, message="killed by SIGSEGV"),
+         "the command on n1 was killed by SIGSEGV"),
+        (Cause(kind="oom", node="n1", signal=9, message="killed by the kernel: out of memory"),
+         "the command on n1 was killed by the kernel: out of memory"),
+        (Cause(kind="signal", node="n1", message="the launcher process was killed by SIGKILL"),
+         "the launcher process on n1 was killed by SIGKILL"),
+        (Cause(kind="launcher", node="n1", message="the world that formed has 1 node of 2"),
+         "n1: the world that formed has 1 node of 2"),
+        (Cause(kind="node_lost", node="n1", message="n1 was restarted while the job ran on it"),
+         "n1 was restarted while the job ran on it"),
+        (Cause(kind="cancelled", message="cancelled by ada"), "cancelled by ada"),
     ],
 )  # fmt: skip
 def test_a_cause_reads_as_one_line(cause: Cause, text: str) -> None:

@@ -207,15 +207,18 @@ def test_on_a_terminal_it_is_drawn_in_place_and_leaves_no_trace(
 def test_a_change_of_size_is_drawn_at_once_and_no_line_is_too_long(
     terminal: Callable[..., Terminal],
 ) -> None:
-    screen = terminal(*NODES, "--watch", "600", NO_COLOR="1")
-    output = screen.until(lambda text: "simulated GPU 80GB" in text and "\x1b[J" in text)
+    screen = terminal("nodes", "-c", "lab", "--watch", "600", NO_COLOR="1")
+    output = screen.until(lambda text: text.count("simulated GPU 80GB") >= 4 and "\x1b[J" in text)
     assert "\x1b[3" not in output
-    screen.resize(3, 40)
-    os.killpg(screen.process.pid, signal.SIGWINCH)
-    drawn = screen.until(lambda text: any("more lines" in line for f in frames(text) for line in f))
-    last = frames(drawn)[-1]
-    assert len(last) == 3
-    for line in last:
-        assert len(line.replace("\x1b[K", "").replace("\x1b[J", "").rstrip("\r")) <= 40
+    for rows, shown in ((3, "lab/other"), (2, "more lines")):
+        screen.resize(rows, 40)
+        os.killpg(screen.process.pid, signal.SIGWINCH)
+        drawn = screen.until(
+            lambda text, rows=rows, shown=shown: any(  # type: ignore[misc]
+                len(frame) == rows and shown in frame[-1] for frame in frames(text)
+            )
+        )
+        for line in frames(drawn)[-1]:
+            assert len(line.replace("\x1b[K", "").replace("\x1b[J", "").rstrip("\r")) <= 40
     screen.type("q")
     screen.ended()

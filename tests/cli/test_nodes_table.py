@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cockpit.cli.nodes_table import counted, nodes_lines
+from cockpit.cli.nodes_table import counted, fitted_lines, nodes_lines
 from cockpit.cli.spans import Span, bar, cut, pad, render, width_of
 from cockpit.model.types import (
     Gpu,
@@ -66,6 +66,10 @@ def table(*nodes: Node, jobs: tuple[Job, ...] = (), plain: bool = False) -> list
     return [render(line, None, colour=False) for line in lines]
 
 
+def title(*nodes: Node) -> str:
+    return "".join(span.text for span in counted(nodes, 100.0))
+
+
 def test_a_gpu_is_one_line_of_bars_and_figures() -> None:
     (_, line) = table(node(FULL))
     assert line == (
@@ -102,9 +106,55 @@ def test_the_title_counts_those_online_and_those_whose_figures_are_old() -> None
     fresh, silent = node(), node(sampled_at=86.0)
     gone = node(link=Link(state=LinkState.UNREACHABLE, why="timed out"))
     new = node(sampled_at=None)
-    assert counted([fresh, new], 100.0) == Span("2/2 nodes online", "ok")
-    assert counted([fresh, silent], 100.0) == Span("2/2 nodes online, 1 stale", "warn")
-    assert counted([fresh, gone], 100.0) == Span("1/2 nodes online, 1 stale", "warn")
+    assert title(fresh, new) == "2/2 nodes online"
+    assert title(fresh, silent) == "2/2 nodes online, 1 stale"
+    assert title(fresh, gone) == "1/2 nodes online, 1 stale"
+
+
+def test_the_title_counts_nodes_in_trouble_and_is_not_green_then() -> None:
+    ill, warned = node(health="crit"), node(health="warn")
+    spans = counted([node(), ill, warned, warned], 100.0)
+    assert "".join(span.text for span in spans) == ("4/4 nodes online, 1 critical, 2 with warnings")
+    assert Span("1 critical", "bad") in spans
+    assert Span("2 with warnings", "warn") in spans
+
+
+LOST = Gpu(index=3, name="NVIDIA H100", state="lost")
+
+
+def fitted(rows: int, *nodes: Node) -> list[str]:
+    lines = fitted_lines(nodes, (), 100.0, rows)
+    return [render(line, 60, colour=False) for line in lines]
+
+
+def test_on_a_small_screen_a_critical_node_stands_first_and_healthy_ones_take_a_line() -> None:
+    well = node(FULL, FULL, FULL, FULL, name="gpu02")
+    ill = node(FULL, LOST, name="gpu09", health="crit", health_reasons=("gpu 3: GPU is lost",))
+    assert [line.split()[0] for line in fitted(20, well, ill)] == [
+        "lab/gpu09", "✖", "0", "3", "lab/gpu02", "0", "0", "0", "0",
+    ]  # fmt: skip
+    shown = fitted(6, well, ill)
+    assert shown[:2] == ["lab/gpu09  online  crit  0.5 s ago", "  ✖ gpu 3: GPU is lost"]
+    assert "LOST" in shown[3]
+    assert shown[4] == "lab/gpu02  online  ok  0.5 s ago  4 GPUs not shown"
+    assert fitted(3, well, ill) == [
+        "lab/gpu09  online  crit  0.5 s ago  2 GPUs not shown",
+        "  ✖ gpu 3: GPU is lost",
+        "lab/gpu02  online  ok  0.5 s ago  4 GPUs not shown",
+    ]
+
+
+def test_nodes_in_trouble_stand_in_the_order_of_their_trouble() -> None:
+    nodes = (
+        node(name="well"),
+        node(name="warned", health="warn"),
+        node(name="silent", sampled_at=50.0),
+        node(name="gone", link=Link(state=LinkState.UNREACHABLE, why="timed out")),
+        node(name="ill", health="crit"),
+    )
+    assert [line.split()[0] for line in fitted(9, *nodes)] == [
+        "lab/ill", "lab/gone", "lab/warned", "lab/silent", "lab/well",
+    ]  # fmt: skip
 
 
 def test_what_is_unknown_is_not_zero() -> None:

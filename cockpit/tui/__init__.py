@@ -30,10 +30,18 @@ def run(
     theme: str | None = None,
     read_only: bool = False,
     clock: Clock | None = None,
+    remember: bool = True,
 ) -> None:
     """Show the screen until the person quits; see `run_async`."""
     asyncio.run(
-        run_async(source, focus_job=focus_job, theme=theme, read_only=read_only, clock=clock)
+        run_async(
+            source,
+            focus_job=focus_job,
+            theme=theme,
+            read_only=read_only,
+            clock=clock,
+            remember=remember,
+        )
     )
 
 
@@ -45,12 +53,14 @@ async def run_async(
     read_only: bool = False,
     clock: Clock | None = None,
     opened: Callable[[], None] | None = None,
+    remember: bool = True,
 ) -> None:
     """Show the screen until the person quits; jobs are never touched by that.
 
     `focus_job` is the id of a job to begin with, `theme` the name of a theme;
     with `read_only` nothing can be changed. `clock` is the one that the source lives by, where that
-    is another than the world's. `opened` is called when the first frame was drawn. `source` is
+    is another than the world's. `opened` is called when the first frame was drawn. Without
+    `remember` the views, sorts and filters of this session are not those of the next. `source` is
     closed at the end. Raises UsageError (64) without a terminal, or when there is no such theme.
     """
     # Textual reads it when it is imported. A repaint then waits 4 ms for the next frame instead of
@@ -71,6 +81,7 @@ async def run_async(
             read_only=read_only,
             clock=clock,
             opened=opened,
+            remember=remember,
         )
     finally:
         await source.close()

@@ -18,12 +18,17 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from cockpit.text import clean
+from cockpit.text import clean, count_of
 from cockpit.tui.actions import Action, View
 from cockpit.tui.frame import Frame
 from cockpit.tui.orders.wording import Order
 from cockpit.tui.widgets.cleaninput import CleanInput
 from cockpit.tui.widgets.grid import Column, Row, RowGrid, cell
+
+MOST = 0.94
+"""The part of the terminal's rows that a dialog takes at most; as its style says."""
+LEAST = 3
+"""Rows of what will happen that are shown in any case."""
 
 _Answer = TypeVar("_Answer")
 _Row = TypeVar("_Row")
@@ -68,6 +73,7 @@ class ConfirmDialog(FrameDialog[bool]):
             self._order = order
             for text in self.query("#order-text").results(Static):
                 text.update(content("\n".join(order.text)))
+            self.call_after_refresh(self._fit)
 
     def compose(self) -> ComposeResult:
         order = self._order
@@ -75,6 +81,7 @@ class ConfirmDialog(FrameDialog[bool]):
             yield Static(content(order.title), classes="dialog-title")
             with VerticalScroll(id="what", can_focus=False):
                 yield Static(content("\n".join(order.text)), id="order-text")
+            yield Static("", id="more")
             yield from self.choices()
             if order.typed:
                 yield Static(content(f"Type {order.typed_name}, {order.typed}, to go on:"))
@@ -97,6 +104,38 @@ class ConfirmDialog(FrameDialog[bool]):
         for box in self.query(Input):
             box.cursor_blink = False
         self.query_one("#no").focus()
+        self.watch(self.query_one("#what"), "scroll_y", self._tell_of_more, init=False)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        """What will happen gets every row that the rest of the dialog leaves."""
+        if not self.is_attached:
+            return
+        box, what, more = self.query_one(".dialog"), self._what, self.query_one("#more")
+        rest = sum(
+            each.outer_size.height + each.styles.margin.bottom
+            for each in box.children
+            if each.display and each is not what and each is not more
+        )
+        most = int(self.size.height * MOST) - box.gutter.height
+        room = max(most - rest - what.styles.margin.bottom, LEAST)
+        text = self.query_one("#order-text").outer_size.height
+        more.display = text > room
+        what.styles.max_height = room - more.display
+        self.call_after_refresh(self._tell_of_more)
+
+    @property
+    def _what(self) -> VerticalScroll:
+        return self.query_one("#what", VerticalScroll)
+
+    def _tell_of_more(self) -> None:
+        """Say that there is more to read than can be seen, and how to come to it."""
+        for more in self.query("#more").results(Static):
+            below = self._what.max_scroll_y - self._what.scroll_offset.y
+            said = f"… {count_of(below, 'more line')}: pgdn" if below > 0 else "that is all; pgup"
+            more.update(content(said))
 
     def on_key(self, event: Key) -> None:
         """Letters go where they are asked for, though the focus starts on the safe answer."""
@@ -125,7 +164,7 @@ class ConfirmDialog(FrameDialog[bool]):
 
     def action_scroll(self, pages: int) -> None:
         """What will happen may be longer than there is room for."""
-        what = self.query_one("#what", VerticalScroll)
+        what = self._what
         what.scroll_relative(y=pages * max(what.size.height, 1), animate=False)
 
     def action_answer(self, answer: bool) -> None:

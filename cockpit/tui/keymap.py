@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,8 +98,8 @@ def key_id(text: str) -> str:
             named = _SHORTER.get(name, name)
     else:
         named = _SHORT_FORMS.get(key.lower(), key.lower())
-        if named not in _NAMED and named not in _PUNCTUATION:
-            near = difflib.get_close_matches(named, (*_NAMED, *_PUNCTUATION), 1)
+        if named not in _NAMED and named not in _punctuation():
+            near = difflib.get_close_matches(named, (*_NAMED, *_punctuation()), 1)
             raise ValueError(f"{text!r} is no key" + (f", did you mean {near[0]}?" if near else ""))
     return "+".join((*modifiers, named))
 
@@ -112,6 +113,7 @@ def _split(text: str) -> list[str]:
     return [*(part.lower() for part in found[1].split("+") if part), found[2]]
 
 
+@functools.cache
 def _punctuation() -> frozenset[str]:
     names = set()
     for code in range(33, 127):
@@ -120,9 +122,6 @@ def _punctuation() -> frozenset[str]:
             name = unicodedata.name(character).lower().replace("-", "_").replace(" ", "_")
             names.add(_SHORTER.get(name, name))
     return frozenset(names)
-
-
-_PUNCTUATION = _punctuation()
 
 
 def build(actions: Sequence[Action], wanted: Mapping[str, Sequence[str]]) -> Keymap:

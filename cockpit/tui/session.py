@@ -40,10 +40,12 @@ async def show(
     read_only: bool,
     clock: Clock | None = None,
     opened: Callable[[], None] | None = None,
+    remember: bool = True,
 ) -> None:
     """Run the app until it is left. Does not close `source`.
 
-    `opened` is called when the first frame was drawn.
+    `opened` is called when the first frame was drawn. Without `remember` nothing is kept for the
+    next day, and of the last one only the theme holds.
     """
     loop = asyncio.get_running_loop()
     factory = loop.get_task_factory()
@@ -54,10 +56,17 @@ async def show(
     folders = [themes.shipped_folder(), user_themes()]
     screen = source.config.screen
     state_file = Path(platformdirs.user_state_dir("cockpit")) / "screen.json"
-    memory = Memory(state_file)
-    await asyncio.to_thread(memory.load)
-    wanted = theme or screen.theme or memory.text("theme") or None
-    loaded = await asyncio.to_thread(themes.load_first, folders, wanted, os.environ)
+    known = Memory(state_file)
+    memory = known if remember else Memory()
+
+    def load() -> themes.ThemeLoadResult:
+        known.load()
+        if not remember and (kept := known.text("theme")):
+            memory.values["theme"] = kept
+        wanted = theme or screen.theme or memory.text("theme") or None
+        return themes.load_first(folders, wanted, os.environ)
+
+    loaded = await asyncio.to_thread(load)
     asked = theme or screen.theme
     if theme is None and not themes.known(screen.theme, loaded.loaded):
         # Only an option that was typed stops the start; a profile's theme may be of another day.
@@ -71,7 +80,7 @@ async def show(
         read_only=read_only or screen.read_only,
         ascii=ascii_only.suits(os.environ) if screen.ascii is None else screen.ascii,
         notify=source.config.notify,
-        state_file=state_file,
+        state_file=state_file if remember else None,
         clusters=screen.clusters,
     )
 
@@ -93,7 +102,7 @@ async def show(
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
-        app.close_feed()
+        app.following.close()
         app.house.close()
         memory.freeze()
         await asyncio.to_thread(memory.save)

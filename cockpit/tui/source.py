@@ -8,7 +8,7 @@ screen says why (`absent`) when somebody asks for it. Nothing here knows Textual
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:  # these take long to load, and the first frame waits for this module
@@ -46,6 +46,17 @@ class Orders(Protocol):
     ) -> CancelReport:
         """Cancel and wait for the proof; `found` hears of each node as soon as it was searched.
         Raises CockpitError."""
+
+    async def cancel_when_back(
+        self,
+        job_id: str,
+        nodes: Collection[str],
+        told: Callable[[str], None],
+        found: Callable[[NodeProof], None],
+    ) -> None:
+        """Cancel a job on `nodes` that could not be asked, each as soon as it is back; returns when
+        all of them were searched. `told` hears the name of each node that has the order. Raises
+        CockpitError."""
 
     async def restart(self, job_id: str, options: RestartOptions, say: Say) -> int:
         """Cancel what runs, start the next attempt; its number. Raises CockpitError."""

@@ -9,15 +9,22 @@ are left out, and the whole screen is drawn once the terminal has taken what it 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import time
+from collections.abc import Iterable
 from typing import IO, Any, cast
 
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
-from textual.screen import Screen
+from textual.geometry import Region
+from textual.message import Message
+from textual.screen import UPDATE_PERIOD, Screen
+from textual.widget import Widget
+
+from cockpit.tui.rows import rows_of
 
 BUSY_AFTER = 0.03
 """Seconds that a write may take before the terminal counts as behind."""
@@ -134,6 +141,11 @@ class MeteredDriver(LinuxDriver):
         if held:
             self.write(held)
 
+    def send_message(self, message: Message) -> None:
+        """Hand over a key, from the thread that reads it, without a task of its own."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._app.post_message, message)
+
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
         self._ordered = False
@@ -156,10 +168,63 @@ class MeteredDriver(LinuxDriver):
 
 
 class MainScreen(Screen[None]):
-    """Draws nothing while the terminal is behind; what changes meanwhile comes in one frame."""
+    """Draws nothing while the terminal is behind; what changes meanwhile comes in one frame.
+
+    What hot widgets ask it for with `repaint` is drawn in the next turn of the event loop.
+    Textual's own way goes through the queues of the widget and of the screen and waits for a timer:
+    in each of those turns all that came over the network goes first, and a key waits for it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._asked = False
+        self._drawn_at = 0.0
+
+    def repaint(self, widget: Widget, *regions: Region) -> None:
+        """Draw these regions of a widget's content soon; all of it where none is given."""
+        if not self.is_active or not widget.is_mounted:
+            widget.refresh(*regions)
+            return
+        widget._set_dirty(*regions)  # noqa: SLF001 - `refresh` does it, and much that is not needed
+        self._dirty_widgets.add(widget)
+        if not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_soon(self._draw)
+
+    def _draw(self) -> None:
+        self._asked = False
+        if not self.is_running or not self.is_active:
+            return
+        app, now = self.app, time.monotonic()
+        placed = self._compositor.visible_widgets
+        if now - self._drawn_at < UPDATE_PERIOD or self._is_changing(placed):
+            self.check_idle()  # Textual draws when it is time
+        elif not keeps_up(app._driver):  # noqa: SLF001
+            self._update_timer.resume()
+        elif (rows := rows_of(self._dirty_widgets, placed)) is None:
+            self._on_timer_update()
+        else:
+            self._drawn_at = now
+            self._dirty_widgets.clear()
+            app._display(self, cast("Any", rows))  # noqa: SLF001
+            if self._callbacks:
+                self.check_idle()  # they wait until something was drawn
+
+    def _is_changing(self, placed: Iterable[Widget]) -> bool:
+        """Widgets are about to move: one frame shall show that and what is new in them."""
+        return (
+            bool(self.app._batch_count)  # noqa: SLF001
+            or self._layout_required
+            or self._scroll_required
+            or self._repaint_required
+            or self._recompose_required
+            or self.message_queue_size > 0
+            or any(widget._layout_required for widget in placed)  # noqa: SLF001
+        )
 
     def _on_timer_update(self) -> None:
         if keeps_up(self.app._driver):  # noqa: SLF001 - Textual has no public way to it
+            self._drawn_at = time.monotonic()
             super()._on_timer_update()
 
 

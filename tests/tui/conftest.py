@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tui_hands import running
 from tui_screen import Opener, Screen, make
 
 from cockpit.model.types import Fleet
@@ -48,9 +49,7 @@ def opened() -> Opener:
         fleet: Fleet, size: tuple[int, int] = (120, 36), **options: Any
     ) -> AsyncIterator[Screen]:
         screen = make(fleet, **options)
-        async with screen.app.run_test(size=size) as pilot:
-            screen.pilot = pilot
-            await pilot.pause()
+        async with running(screen.app, size):
             yield screen
 
     return open_screen

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from launch_world import FakePad
 from profile_world import FakeDesk
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.widgets import Input
 from tui_screen import Opener, Screen
 from tui_world import FakeReplay, chatter, healthy, large, measured, troubled
@@ -229,7 +229,7 @@ async def test_an_action_is_done_by_its_key(opened: Opener, action_id: str) -> N
     async with opened(case.fleet()) as screen:
         await _start(screen, case)
         before = screen.app.screen
-        await screen.pilot.press(action.keys[0])
+        await screen.hands.press(action.keys[0])
         if action_id != "app.quit":
             await screen.pulse()
         assert case.check(screen)
@@ -250,8 +250,8 @@ async def test_every_further_key_of_an_action_does_the_same(opened: Opener) -> N
 async def test_the_palette_offers_every_action_of_the_view_and_does_it(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         for view in View:
-            screen.app._enter(view)
-            await screen.pilot.pause()
+            screen.app.course.enter(view)
+            await screen.settle()
             provider = ActionProvider(screen.app.screen)
             here = [a for a in ACTIONS if a.applies(view) and a.id != "app.palette"]
             discovered = [hit async for hit in provider.discover()]
@@ -267,18 +267,11 @@ async def test_the_palette_offers_every_action_of_the_view_and_does_it(opened: O
 
 async def test_an_action_is_chosen_in_the_palette_by_typing(opened: Opener) -> None:
     async with opened(healthy()) as screen:
-        await screen.pilot.press("ctrl+p", *"Events: what")
-        for _ in range(100):
-            await screen.pilot.pause(0.02)
-            options = screen.app.screen.query("CommandList").first()
-            if options.option_count:
-                break
-        await screen.pilot.press("enter")
-        for _ in range(200):
-            await screen.pilot.pause(0.02)
-            if screen.app.view is View.EVENTS:
-                break
-        assert screen.app.view is View.EVENTS
+        await screen.press("ctrl+p", *"Events: what")
+        options = screen.app.screen.query_one(CommandList)
+        await screen.until(lambda: options.option_count)
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.view is View.EVENTS)
 
 
 async def test_every_action_is_done_by_the_command_line(opened: Opener) -> None:
@@ -294,7 +287,7 @@ async def test_every_action_is_done_by_the_command_line(opened: Opener) -> None:
             )
             for action in ACTIONS
         ]
-        screen.app.actions = tuple(recorded)
+        screen.app.keyboard.actions = tuple(recorded)
         interpreter = AppInterpreter(screen.app)
         for action in recorded:
             for name in names_of(action):
@@ -352,7 +345,7 @@ async def test_the_footer_shows_the_keys_of_the_view_and_a_click_does_them(
         assert "enter open" in footer
         assert "^d cancel…" in footer
         assert "r retry" not in footer
-        await screen.pilot.click("#footer", offset=(footer.index("open"), 0))
+        await screen.click("#footer", offset=(footer.index("open"), 0))
         assert screen.app.view is View.JOB
 
 

@@ -58,7 +58,7 @@ async def test_a_read_only_cluster_at_the_cursor_does_not_stop_a_launch_elsewher
         )
         await screen.press("2")
         for action_id, refused in (("job.cancel", True), ("launch.new", False)):
-            reason = screen.app.reason_against(screen.app.by_id[action_id])
+            reason = screen.app.reason_against(screen.app.keyboard.by_id[action_id])
             assert (reason == "cluster lab is read-only") is refused
-        other = screen.app.by_id["job.cancel"]
+        other = screen.app.keyboard.by_id["job.cancel"]
         assert screen.app.reason_against(other, job().name) is None, "the desk looks at that one"

@@ -55,7 +55,6 @@ async def test_every_view_and_dialog_is_drawn_in_ascii(
             ("escape", "ctrl+p"), ("escape", "2", "ctrl+d"), ("escape", "A"),
         ):  # fmt: skip
             await screen.press(*keys)
-            await screen.pilot.pause()
             assert screen.text.isascii(), keys
 
 

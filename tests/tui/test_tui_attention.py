@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tui_quiet import until
 from tui_screen import Opener
 from tui_world import BOOM, MONO, WALL, healthy, job
 
@@ -122,17 +124,16 @@ def test_places_are_filled_once_and_stay_one_argument_each() -> None:
     assert argv == ("say", "failure:{job} $(rm) 'x'", "gpu02{missing}", "T")
 
 
-async def _until(met: object) -> None:
-    assert callable(met)
-    for _ in range(1000):
-        if met():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")
-
-
 def read(path: Path) -> str:
     return path.read_text("utf-8") if path.exists() else ""
+
+
+def is_gone(pid: str) -> bool:
+    """The process has ended, whether somebody has waited for it or not."""
+    try:
+        return Path("/proc", pid.strip(), "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 async def test_the_program_runs_for_each_happening_in_their_order(tmp_path: Path) -> None:
@@ -141,28 +142,28 @@ async def test_the_program_runs_for_each_happening_in_their_order(tmp_path: Path
     argv = (sys.executable, "-c", code, str(out), "{kind}", "{job}", "{text}")
     ears = Ears(Notify(on=ON, command=argv))
     ears.attention.tell([FAILURE, FAILURE._replace(kind="stall", text="second")], FRAME)
-    await _until(lambda: read(out).count("\n") == 2)
+    await until(lambda: read(out).count("\n") == 2)
     assert read(out) == "failure dpo dpo failed: boom\nstall dpo second\n"
     assert ears.said == []
 
 
 @pytest.mark.parametrize(
-    ("argv", "complaint"),
+    ("argv", "limit", "complaint"),
     [
-        (("/no/such/program",), "cannot be started: No such file"),
-        (("sh", "-c", "exit 3"), "failed with exit code 3"),
-        (("sleep", "600"), "was ended, it took more than 0.2 s"),
+        (("/no/such/program",), 60.0, "cannot be started: No such file"),
+        (("sh", "-c", "exit 3"), 60.0, "failed with exit code 3"),
+        (("sleep", "600"), 0.2, "was ended, it took more than 0.2 s"),
     ],
 )
 async def test_a_program_that_fails_is_said_once(
-    argv: tuple[str, ...], complaint: str, monkeypatch: pytest.MonkeyPatch
+    argv: tuple[str, ...], limit: float, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "TIME_LIMIT", 0.2)
+    monkeypatch.setattr(attention, "TIME_LIMIT", limit)
     ears = Ears(Notify(on=ON, command=argv))
     ears.attention.tell([FAILURE, FAILURE], FRAME)
     task = ears.attention._program._task  # type: ignore[union-attr]
     assert task is not None
-    await asyncio.wait_for(task, 30.0)
+    await asyncio.wait_for(task, 60.0)
     assert len(ears.said) == 1
     assert complaint in ears.said[0]
 
@@ -174,7 +175,7 @@ async def test_an_argument_that_no_program_can_have_is_said_and_the_next_one_run
     ears = Ears(Notify(on=ON, command=("sh", "-c", 'echo "$1" >> "$0"', str(out), "{text}")))
     nul = FAILURE._replace(text="a\0b")
     ears.attention.tell([nul, FAILURE._replace(text="second")], FRAME)
-    await _until(lambda: read(out) == "second\n")
+    await until(lambda: read(out) == "second\n")
     assert len(ears.said) == 1
     assert "cannot be started" in ears.said[0]
 
@@ -182,27 +183,36 @@ async def test_an_argument_that_no_program_can_have_is_said_and_the_next_one_run
 async def test_a_program_that_takes_too_long_is_ended_with_what_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "TIME_LIMIT", 0.5)
-    out = tmp_path / "out"
+    monkeypatch.setattr(attention, "TIME_LIMIT", 0.2)
+    out, usual, runs = tmp_path / "out", asyncio.wait_for, asyncio.Event()
+
+    async def when_it_runs(work: Any, limit: float) -> Any:
+        await runs.wait()
+        return await usual(work, limit)
+
+    monkeypatch.setattr(asyncio, "wait_for", when_it_runs)
     ears = Ears(Notify(on=ON, command=("sh", "-c", f"sleep 600 & echo $! > {out}; wait")))
     ears.attention.tell([FAILURE], FRAME)
     task = ears.attention._program._task  # type: ignore[union-attr]
     assert task is not None
-    await asyncio.wait_for(task, 30.0)
-    child = Path("/proc", read(out).strip(), "stat")
-    await _until(lambda: not child.exists() or read(child).rpartition(")")[2].split()[0] == "Z")
+    await until(lambda: read(out).endswith("\n"))
+    runs.set()
+    await usual(task, 60.0)
+    await until(lambda: is_gone(read(out)))
 
 
-async def test_a_program_that_is_too_slow_does_not_collect_work_for_ever() -> None:
-    ears = Ears(Notify(on=ON, command=("sleep", "600")))
+async def test_a_program_that_is_too_slow_does_not_collect_work_for_ever(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ears = Ears(Notify(on=ON, command=("sh", "-c", f"echo $$ > {out}; exec sleep 600")))
     ears.attention.tell([FAILURE] * (attention.WAITING + 5), FRAME)
     assert len(ears.said) == 1
     task = ears.attention._program._task  # type: ignore[union-attr]
     assert task is not None
-    await asyncio.sleep(0.1)
+    await until(lambda: read(out).endswith("\n"))
     ears.attention.close()
-    await asyncio.wait({task}, timeout=30.0)
+    await asyncio.wait({task}, timeout=60.0)
     assert task.done()
+    assert is_gone(read(out))
 
 
 async def test_a_job_that_fails_on_the_screen_asks_for_attention_unless_it_is_off(

@@ -104,7 +104,7 @@ async def test_keys_that_come_with_the_colon_are_typed(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         for key, character in (("colon", ":"), ("2", "2"), ("q", "q")):
             screen.app.post_message(Key(key, character))
-        await screen.pilot.pause(0.1)
+        await screen.settle()
         assert _line(screen).value == "2q"
         assert screen.app.view is View.FLEET
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 from typing import Any
 
 import pytest
+from tui_quiet import until
 from tui_screen import Opener
 from tui_world import MONO, WALL, healthy, node, troubled
 
@@ -28,15 +28,6 @@ CALLS = [
 ]
 
 
-async def _until(met: object) -> None:
-    assert callable(met)
-    for _ in range(1000):
-        if met():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")
-
-
 @pytest.mark.parametrize("size", [(120, 36), (80, 24), (60, 15)])
 async def test_the_page_shows_readings_links_calls_and_facts(
     opened: Opener, size: tuple[int, int]
@@ -48,7 +39,7 @@ async def test_the_page_shows_readings_links_calls_and_facts(
         for part in ("loop lag", "memory", "pulse cost", "from nodes", "20 fps", "✖ unreachable"):
             assert part in text
         assert "scan job=llama-1a2b" in text
-        await _until(lambda: "textual" in screen.text)
+        await until(lambda: "textual" in screen.text)
 
 
 async def test_calls_are_newest_first_and_an_open_one_and_a_failure_have_shapes_of_their_own(
@@ -92,9 +83,9 @@ async def test_the_heartbeat_runs_on_this_page_only(opened: Opener) -> None:
         vitals = screen.app.house.vitals
         assert vitals.lag is None
         await screen.press("tilde")
-        await _until(lambda: vitals.lag is not None)
+        await until(lambda: vitals.lag is not None)
         await screen.press("1")
-        await _until(lambda: vitals.lag is None)
+        await until(lambda: vitals.lag is None)
 
 
 def test_a_row_shows_round_trip_and_a_clock_that_is_wrong() -> None:

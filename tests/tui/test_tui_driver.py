@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual.drivers._writer_thread import WriterThread
+from tui_quiet import until
 
 from cockpit.tui import terminal
 from cockpit.tui.terminal import SYNC_START, MeteredDriver, send
@@ -60,7 +60,7 @@ async def world() -> AsyncIterator[World]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTSTP, signal.SIGCONT)}
     world = World()
     # A write that blocks would hold this very thread: let it go on then, and fail.
-    rescue = threading.Timer(10.0, world.terminal.go.set)
+    rescue = threading.Timer(60.0, world.terminal.go.set)
     rescue.start()
     try:
         yield world
@@ -81,8 +81,8 @@ async def test_frames_for_a_terminal_that_stands_still_are_left_out_and_never_wa
     assert not world.terminal.go.is_set()
     assert world.driver.meter.pending <= terminal.ROOM
     world.terminal.go.set()
-    await _until(lambda: world.drawn == 1)
-    await _until(lambda: world.terminal.taken[-1:] == [SYNC_END])
+    await until(lambda: world.drawn == 1)
+    await until(lambda: world.terminal.taken[-1:] == [SYNC_END])
     assert world.terminal.taken.count(FRAME) <= terminal.ROOM
 
 
@@ -97,9 +97,9 @@ async def test_escapes_that_draw_nothing_wait_in_their_order_and_no_more_than_so
     assert not world.terminal.go.is_set()
     world.terminal.go.set()
     titles = "".join(f"\x1b]2;{number}\x07" for number in range(terminal.MOST_HELD - 1))
-    await _until(lambda: world.terminal.taken[-1:] == [BELL + titles])
+    await until(lambda: world.terminal.taken[-1:] == [BELL + titles])
     world.driver.write(FRAME)
-    await _until(lambda: world.terminal.taken[-1:] == [FRAME])
+    await until(lambda: world.terminal.taken[-1:] == [FRAME])
 
 
 async def test_a_terminal_that_keeps_up_gets_everything_as_it_comes(world: World) -> None:
@@ -107,14 +107,5 @@ async def test_a_terminal_that_keeps_up_gets_everything_as_it_comes(world: World
     sent = [SYNC_START, FRAME, SYNC_END, BELL]
     for data in sent:
         world.driver.write(data)
-    await _until(lambda: world.terminal.taken == sent)
+    await until(lambda: world.terminal.taken == sent)
     assert world.drawn == 0
-
-
-async def _until(met: object) -> None:
-    assert callable(met)
-    for _ in range(1500):
-        if met():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it never came")

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tui_screen import Opener, Screen
+from tui_screen import Opener
 from tui_world import FakeLine, healthy
 
 from cockpit.tui.errands import start
@@ -27,7 +27,7 @@ async def test_a_defect_is_said_once_and_stands_among_the_events(opened: Opener)
         assert told == [text] * 3
         await screen.press("colon", *"events", "enter")
         screen.app.pulse(force=True)
-        await screen.pilot.pause()
+        await screen.settle()
         assert "the errand failed: ValueError: [/x] boom" in screen.text
 
 
@@ -39,7 +39,7 @@ async def test_theme_files_that_cannot_be_watched_are_said(
         settings = dataclasses.replace(screen.app.settings, theme_folders=(Path("themes"),))
         monkeypatch.setattr(screen.app, "settings", settings)
         screen.app.house.opened()
-        await _heard(screen, "watching theme files failed: ValueError")
+        await screen.says("watching theme files failed: ValueError")
 
 
 async def test_a_debug_page_that_cannot_look_says_so_once(
@@ -51,10 +51,9 @@ async def test_a_debug_page_that_cannot_look_says_so_once(
     monkeypatch.setattr(debug, "resident", broken)
     async with opened(healthy()) as screen:
         await screen.press("tilde")
-        await _heard(screen, "memory failed: ValueError: boom")
+        await screen.says("memory failed: ValueError: boom")
         screen.frozen.passed += 2 * debug.PERIOD
         await screen.pulse()
-        await screen.pilot.pause(0.2)
         assert sum(each.startswith("memory failed") for each in screen.said) == 1
 
 
@@ -68,12 +67,4 @@ async def test_a_log_errand_that_breaks_is_said(
     async with opened(healthy()) as screen:
         screen.source.write("llama-1a2b", *(FakeLine(data=b"step") for _ in range(9)))
         await screen.press("4", "y")
-        await _heard(screen, "copy failed: ValueError: boom")
-
-
-async def _heard(screen: Screen, words: str) -> None:
-    for _ in range(500):
-        if any(words in each for each in screen.said):
-            return
-        await screen.pilot.pause(0.01)
-    raise AssertionError(f"{words!r} was never said: {screen.said}")
+        await screen.says("copy failed: ValueError: boom")

@@ -108,19 +108,17 @@ async def test_right_of_a_short_last_column_is_its_end(opened: Opener) -> None:
 
 async def test_a_click_selects_a_cell_and_a_double_click_opens_it(opened: Opener) -> None:
     async with opened(large()) as screen:
-        await screen.pilot.click(HeatWall, offset=(30, 2))
-        await screen.pulse()
+        await screen.click(HeatWall, offset=(30, 2))
         assert _at(screen) == "n028"
-        await screen.pilot.click(HeatWall, offset=(4, 3), times=2)
-        await screen.pulse()
+        await screen.click(HeatWall, offset=(4, 3), times=2)
         assert screen.app.view is View.NODE
         assert " Node n003 of lab" in screen.text
 
 
 async def test_a_click_beside_the_cells_does_nothing(opened: Opener) -> None:
     async with opened(large()) as screen:
-        await screen.pilot.click(HeatWall, offset=(110, 25))
-        await screen.pilot.click(HeatWall, offset=(4, 27))
+        await screen.click(HeatWall, offset=(110, 25))
+        await screen.click(HeatWall, offset=(4, 27))
         assert _at(screen) == "n000"
 
 
@@ -385,7 +383,7 @@ async def test_the_lines_say_what_is_wrong_and_what_happened(
             lambda frame: dataclasses.replace(frame, happenings=(event,)),
         )
         screen.app.pulse(force=True)
-        await screen.pilot.pause()
+        await screen.settle()
         lines = screen.text.splitlines()
         assert any("✖ gpu02 ssh ada@gpu02.lab" in line for line in lines)
         assert any("⚑ 08:53:20 gpu02 was lost" in line for line in lines)
@@ -404,16 +402,13 @@ async def test_alerts_take_lines_that_would_be_blank(opened: Opener) -> None:
         return [row for row in rows if row.startswith(" ✖ ") and "a reason" in row]
 
     async with opened(broken(5, "n")) as screen:
-        await screen.pilot.pause()
         assert [row[3:7] for row in told(screen)] == ["n000", "n001", "n002"]
         assert "+2 more" in told(screen)[-1]
         screen.source.change(nodes=healthy().nodes)
         await screen.pulse()
-        await screen.pilot.pause()
         assert told(screen) == []
         assert "nothing is wrong" in screen.text
     async with opened(broken(140, "n"), size=(60, 15)) as screen:
-        await screen.pilot.pause()
         assert len(_view(screen)._alerts.text_lines) == 1
         assert "+139 more" in screen.text
 
@@ -453,8 +448,7 @@ async def test_bars_of_ten_minutes_are_fewer_where_there_is_less_room(opened: Op
     async with opened(healthy(), size=(200, 36)) as screen:
         await _pass(screen, 59)
         assert "▄" * 60 + " 10 min" in screen.text.splitlines()[1]
-        await screen.pilot.resize_terminal(120, 36)
-        await screen.pulse()
+        await screen.resize(120, 36)
         title = screen.text.splitlines()[1]
         assert " ▄▄▄▄" in title
         assert title.rstrip().endswith("▄ 10 min")
@@ -469,9 +463,7 @@ async def test_a_small_terminal_still_says_what_hides_nodes(opened: Opener) -> N
 
 async def test_a_resize_draws_everything_anew(opened: Opener) -> None:
     async with opened(large(), size=(80, 24)) as screen:
-        await screen.pilot.resize_terminal(120, 36)
-        await screen.pulse()
+        await screen.resize(120, 36)
         assert "n127" in screen.text
-        await screen.pilot.resize_terminal(60, 15)
-        await screen.pulse()
+        await screen.resize(60, 15)
         assert "n000" in screen.text

@@ -41,6 +41,7 @@ from cockpit.tui.draw.words import cause_line, verdict
 from cockpit.tui.jobs import attempts, jobhead, ranktable
 from cockpit.tui.jobs.job import JobView
 from cockpit.tui.jobs.ranktable import RankItem, RankRows
+from tests.model.building import commands, leave
 
 replace = msgspec.structs.replace
 
@@ -408,8 +409,7 @@ async def test_the_view_follows_the_size_of_the_terminal(opened: Opener) -> None
         await screen.press("3")
         assert "ATTEMPT" in screen.text
         assert len(_row(screen, "├").rstrip()) > 110
-        await screen.pilot.resize_terminal(60, 15)
-        await screen.pulse()
+        await screen.resize(60, 15)
         assert "ATTEMPT" not in screen.text
         assert "▶" in _row(screen, "├")
 
@@ -579,13 +579,33 @@ def test_all_ranks_alike_name_the_first_and_nothing_is_said_twice() -> None:
     assert cause_line(killed) == "rank 0 on n1: SIGKILL: killed from outside"
     proof = replace(killed, message="killed by SIGKILL (by pid 7)")
     assert cause_line(proof).endswith("killed from outside: (by pid 7)")
-    assert cause_line(Cause(kind="exit", exit_code=7, message="exited with code 7")) == "exit 7"
+
+
+def test_a_cause_without_a_rank_is_the_commands_or_its_launcher_processs() -> None:
+    command = Cause(kind="exit", node="n1", exit_code=7, message="exited with code 7")
+    assert cause_line(command) == "the command on n1: exit 7"
+    message = "the launcher process was killed by SIGKILL"
+    launcher = Cause(kind="signal", node="n1", signal=9, message=message)
+    assert cause_line(launcher) == "the launcher process on n1: was killed by SIGKILL"
+    assert cause_line(Cause(kind="start_failed", node="n1", message="no python")) == (
+        "n1: could not start: no python"
+    )
+
+
+def test_a_node_of_a_command_that_failed_is_no_recovery_while_the_others_run() -> None:
+    cluster = commands()
+    leave(cluster, 0, 5.0, 7)
+    job = cluster.job(6.0)
+    first, last = (plain(each.spans) for each in jobhead.cause(job, job.created_at + 1000))
+    assert first.endswith("the command on gpu01: exit 7")
+    assert last == " → gpu01 failed: 1 node goes on"
+    assert attempts.ended_by(job.history[0]) == ("● runs on; ✖ the command on gpu01: exit 7", "bad")
 
 
 def test_flags_stand_right_behind_the_state_and_a_metric_without_step_has_its_blank() -> None:
     flagged = replace(recovered_job(), flags=("unknown_nodes", "cancelling"))
     first = plain(jobhead.header(flagged, WALL)[0].spans)
-    assert "● running · unknown_nodes · cancelling · " in first
+    assert "● running · ? a node is silent · ◍ being cancelled · " in first
     mute = tuple(
         replace(each, ranks=tuple(replace(r, step=None) for r in each.ranks))
         for each in job().nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import msgspec
@@ -12,7 +13,8 @@ from tui_world import AWAY, WALL, failed_job, healthy, job, job_node, node, reco
 
 from cockpit.errors import UsageError
 from cockpit.model.types import Fleet, Job, JobState, Metric, Stage
-from cockpit.protocol.records import CodeRef, JobRecord, SecretRef
+from cockpit.protocol.records import CodeRef, JobRecord
+from cockpit.protocol.secretref import SecretRef
 from cockpit.tui.actions import BY_ID
 from cockpit.tui.dialogs import ConfirmDialog
 from cockpit.tui.draw.spans import plain
@@ -22,6 +24,7 @@ from cockpit.tui.jobs.joblist import COLUMNS, Rows, arranged, item_of, tally
 from cockpit.tui.jobs.jobs import JobsView
 from cockpit.tui.sifting import Sift
 from cockpit.tui.widgets.grid import widths_for
+from tests.model.building import commands
 
 replace = msgspec.structs.replace
 
@@ -415,6 +418,18 @@ def test_a_description_has_argv_plan_and_code_and_masks_what_is_secret() -> None
     assert "wandb-1234" not in text
     assert "\x1b" not in text
     assert "1 gpu02" in text
+
+
+def test_a_plain_command_is_described_without_ranks() -> None:
+    plan = dataclasses.replace(record(), kind="command", nproc_per_node=1)
+    command = commands().job(2.0)
+    text = "\n".join(plain(line.spans) for line in describe.lines(command, plan, WALL))
+    assert "2 to 4 nodes\n" in text
+    assert "2 nodes\n" in text
+    assert "rank" not in text
+    one = dataclasses.replace(record(), nproc_per_node=1)
+    text = "\n".join(plain(line.spans) for line in describe.lines(command, one, WALL))
+    assert "2 to 4 nodes, 1 rank on each" in text
 
 
 def test_without_a_record_the_description_says_what_is_known() -> None:

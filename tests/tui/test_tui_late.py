@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from textual.events import Key
+from tui_hands import running
 from tui_screen import LOADED, Screen
 from tui_world import FakeSource, FrozenClock, healthy
 
@@ -39,10 +40,8 @@ async def test_configured_nodes_are_drawn_before_there_is_a_source_and_the_sourc
         pulsing=False,
         opened=lambda: drawn.append(True),
     )
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with running(app, (120, 36)):
         screen = Screen(app, source, frozen)  # type: ignore[arg-type]
-        screen.pilot = pilot
-        await pilot.pause()
         assert drawn == [True]
         assert "gpu02" in screen.text
         assert "gpu03" not in screen.text
@@ -78,13 +77,11 @@ async def test_what_is_typed_before_the_view_is_there_is_for_the_view() -> None:
         app.call_next(complete)
 
     app._complete = completing  # type: ignore[method-assign]
-    async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.pause()
-        await pilot.pause()
+    async with running(app, (120, 36)):
         assert "connecting to 3 nodes" in shown[0]
         assert "0/3 online" in shown[0]
         assert app.view is View.JOBS
-        assert app._views[View.FLEET].memory()["mode"] == "heat"
+        assert app.course.views[View.FLEET].memory()["mode"] == "heat"
         assert not app.query(Opening)
 
 

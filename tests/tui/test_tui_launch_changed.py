@@ -129,15 +129,6 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launchform, "PREFLIGHT_DELAY", 0.01)
 
 
-async def until(screen: Screen, done: Callable[[], object]) -> None:
-    for _ in range(300):
-        if done():
-            await screen.pilot.pause()
-            return
-        await screen.pilot.pause(0.01)
-    raise AssertionError(screen.text)
-
-
 async def test_a_launch_that_met_another_folder_goes_on_with_what_is_there_now(
     opened: Opener,
 ) -> None:
@@ -146,14 +137,14 @@ async def test_a_launch_that_met_another_folder_goes_on_with_what_is_there_now(
         screen.source.launchpad = pad = FakePad(screen.source)
         pad.failure = FolderChanged("changed in /data/llama since this plan was made: cfg.yaml")
         await screen.press("n", "right")
-        await until(screen, lambda: "^j starts" in screen.text)
+        await screen.until(lambda: "^j starts" in screen.text)
         await screen.press("ctrl+j")
-        await until(screen, lambda: "cfg.yaml" in screen.text)
+        await screen.until(lambda: "cfg.yaml" in screen.text)
         dialog = screen.app.screen
         assert isinstance(dialog, LaunchProgress)
         assert dialog.query_one("#renew", Button).display
         await screen.press("n")
-        await until(screen, lambda: screen.app.view is View.JOB)
+        await screen.until(lambda: screen.app.view is View.JOB)
         (shown, _), (again, _) = pad.launched
         assert again.request == shown.request
         assert again.digest != shown.digest
@@ -165,7 +156,7 @@ async def test_a_node_that_fell_silent_is_not_called_free(opened: Opener) -> Non
         screen.source.config = config()
         screen.source.launchpad = FakePad(screen.source)
         await screen.press("n", "right")
-        await until(screen, lambda: "^j starts" in screen.text)
+        await screen.until(lambda: "^j starts" in screen.text)
         assert "? 2 unknown" in screen.text
         assert "? gpu01: silent for 11 s" in screen.text
 
@@ -178,7 +169,7 @@ async def test_other_failures_offer_no_such_thing(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         dialog = LaunchProgress("Starting llama", lambda: None)
         screen.app.push_screen(dialog)
-        await screen.pilot.pause()
+        await screen.settle()
         dialog.fail([])
         assert not dialog.query_one("#renew", Button).display
         await screen.press("n")
@@ -203,14 +194,14 @@ async def test_a_check_that_is_asked_for_again_while_it_runs_is_not_lost(opened:
         screen.source.config = config()
         screen.source.launchpad = pad = SlowPad(screen)
         await screen.press("n", "right")
-        await until(screen, lambda: pad.asked)
+        await screen.until(lambda: pad.asked)
         await screen.press("ctrl+t")
         await screen.press("ctrl+t")
         assert "the nodes are being asked already" in screen.said
         assert "asking 2 nodes…" in screen.text
         assert len(pad.asked) == 1
         pad.answer.set()
-        await until(screen, lambda: "✔ link" in screen.text)
+        await screen.until(lambda: "✔ link" in screen.text)
 
 
 def test_the_package_is_the_one_that_was_shown(code: Path) -> None:

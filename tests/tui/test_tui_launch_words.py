@@ -40,11 +40,11 @@ def test_what_looks_secret_is_shown_as_stars_of_the_same_width(typed: str, shown
 
 def test_lines_of_variables_are_read_and_named_when_wrong() -> None:
     draft = Draft(target="t.py", env="A=1\n\n# no\n HOME ", args="--x 'y z'", max_restarts=" 2 ")
-    asked, problems = drafts.read(draft, {"HOME": "/h"})
+    asked, problems = drafts.read(draft, config(), {"HOME": "/h"})
     assert problems == {}
     assert asked.env == {"A": "1", "HOME": "/h"}
     assert (asked.args, asked.max_restarts) == (("--x", "y z"), 2)
-    _, problems = drafts.read(draft._replace(env="A=1\nB"), {})
+    _, problems = drafts.read(draft._replace(env="A=1\nB"), config(), {})
     assert problems["env"].message == "line 2: B: the variable is not set here"
 
 
@@ -71,7 +71,7 @@ def test_free_nodes_come_first_and_the_command_says_so() -> None:
     assert [spec.name for spec in checked.request.nodes] == ["gpu02", "gpu01", "gpu03"]
     assert "--on" in checked.command
     # Told by its command line, the same nodes take part, and as many of them.
-    again = ask(config(), drafts.read(draft._replace(on="gpu02"))[0]).request
+    again = ask(config(), drafts.read(draft._replace(on="gpu02"), config())[0]).request
     assert (again.nodes, again.max_nodes) == (checked.request.nodes[:1], 1)
     quiet = Fleet(revision=1, nodes=tuple(node(f"gpu0{n}", level=0) for n in (1, 2, 3)))
     assert "--on" not in drafts.check(draft, config(), quiet).command
@@ -126,7 +126,7 @@ def record(settings_of: Asked) -> JobRecord:
 def test_a_record_tells_what_to_ask_for_to_have_the_job_again(what: Asked) -> None:
     first = record(what)
     draft = draft_of(first, config())
-    asked, problems = drafts.read(draft)
+    asked, problems = drafts.read(draft, config())
     assert problems == {}
     assert record(asked) == first
     assert draft.job == (what.job or "")

@@ -42,15 +42,6 @@ def _status(screen: Screen) -> str:
     return _view(screen).text_lines[-1]
 
 
-async def _settle(screen: Screen, text: str) -> None:
-    """Wait until this is said."""
-    for _ in range(200):
-        if any(text in said for said in screen.said):
-            return
-        await screen.pilot.pause(0.01)
-    raise AssertionError(screen.said)
-
-
 async def test_the_reading_position_holds_while_lines_arrive(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         screen.source.write(LLAMA, *chatter(1000))
@@ -237,10 +228,7 @@ async def test_a_long_search_leaves_the_loop_free_and_ends_right(opened: Opener)
         view.filter("needle")
         assert view.window.rows.matches.earlier > 0
         assert "searching" in _body(screen)[0]
-        for _ in range(1000):
-            if not view.window.rows.matches.earlier:
-                break
-            await screen.pilot.pause(0.01)
+        await screen.until(lambda: not view.window.rows.matches.earlier)
         assert ["needle" in text for text in _body(screen)] == [True]
 
 
@@ -251,17 +239,14 @@ async def test_found_places_are_gone_to_while_all_lines_stay(opened: Opener) -> 
         assert isinstance(screen.app.focused, Input)
         await screen.press(*"step=77", "enter")
         view = _view(screen)
-        await screen.pilot.pause(0.05)
         assert view.window.cursor == 779
         assert len(_body(screen)) > 20
         await screen.press("N")
-        await screen.pilot.pause(0.05)
         assert view.window.cursor == 778
         await screen.press("g", "n")
-        await screen.pilot.pause(0.05)
         assert view.window.cursor == 77
         await screen.press("N")
-        await _settle(screen, "no match of step=77 above here")
+        await screen.says("no match of step=77 above here")
         await screen.press("escape")
         assert view.found is None
         assert screen.app.view.value == "logs"
@@ -283,7 +268,6 @@ async def test_levels_contexts_and_the_first_error(opened: Opener) -> None:
         await screen.press("equals_sign", "equals_sign")
         assert len(_body(screen)) == 7
         await screen.press("escape", "0")
-        await screen.pilot.pause(0.05)
         assert _view(screen).window.cursor == 100
 
 
@@ -470,9 +454,9 @@ async def test_the_wheel_stops_following_and_a_click_on_the_status_follows_again
         view.post_message(MouseScrollUp(view, 5, 5, 0, -1, 0, False, False, False))
         await screen.pulse()
         assert not view.following
-        await screen.pilot.click(view, offset=(30, 2))
+        await screen.click(view, offset=(30, 2))
         assert view.window.cursor == view.window.position + 2
-        await screen.pilot.click(view, offset=(3, view.size.height - 1))
+        await screen.click(view, offset=(3, view.size.height - 1))
         assert view.following
 
 
@@ -488,7 +472,7 @@ async def test_selected_lines_are_copied_to_the_clipboard_and_to_a_file(
         await screen.press("k", "v", "k", "k")
         assert "3 selected" in _status(screen)
         await screen.press("y")
-        await _settle(screen, f"3 lines copied to the clipboard and written to {tmp_path}")
+        await screen.says(f"3 lines copied to the clipboard and written to {tmp_path}")
         written = (tmp_path / "saved" / "copied.txt").read_text()
         assert [text.split()[:3] for text in written.splitlines()] == [
             ["gpu01", "r0", "step=296"], ["gpu01", "r1", "step=297"], ["gpu02", "r2", "step=298"],
@@ -499,7 +483,7 @@ async def test_selected_lines_are_copied_to_the_clipboard_and_to_a_file(
         assert encoded is not None
         assert base64.b64decode(encoded[1]).decode() == written
         await screen.press("escape", "y")
-        await _settle(screen, "1 line copied")
+        await screen.says("1 line copied")
         assert (tmp_path / "saved" / "copied.txt").read_text() == "step=296 loss=2.704"
 
 
@@ -520,7 +504,7 @@ async def test_the_whole_log_is_saved_to_a_file_that_does_not_exist_yet(
     async with opened(healthy()) as screen:
         screen.source.write(LLAMA, *chatter(300))
         await screen.press("4", "ctrl+s")
-        await _settle(screen, "saved")
+        await screen.says("saved")
         saved = folder / f"{LLAMA}-2.log"
         assert str(saved) in screen.said[-1]
         assert len(saved.read_bytes().splitlines()) == 300
@@ -544,7 +528,7 @@ async def test_the_pager_gets_what_is_shown_as_clean_text(
     async with opened(healthy()) as screen:
         screen.source.write(LLAMA, *chatter(300), FakeLine(data=b"step=7 \x1b]0;evil\x07"))
         await screen.press("4", "slash", *"step=7", "enter", "k", "P")
-        await _settle(screen, "less ended with 3")
+        await screen.says("less ended with 3")
     ((argv, text),) = seen
     assert argv[:3] == ["less", "-R", "+11"]
     assert len(text.splitlines()) == 12
@@ -557,7 +541,7 @@ async def test_without_a_terminal_to_hand_over_the_pager_says_so(opened: Opener)
     async with opened(healthy()) as screen:
         screen.source.write(LLAMA, *chatter(3))
         await screen.press("4", "P")
-        await _settle(screen, "cannot be handed to another program")
+        await screen.says("cannot be handed to another program")
 
 
 def test_the_program_of_a_variable_is_a_command_line() -> None:

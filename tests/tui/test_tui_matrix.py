@@ -55,7 +55,7 @@ async def _pictures(screen: Screen) -> dict[str, str]:
         screen.source.write(each.id, *chatter(60))
     found = {}
     for width, height in SIZES:
-        await screen.pilot.resize_terminal(width, height)
+        await screen.resize(width, height)
         for name, key in VIEWS.items():
             await screen.press(key)
             screen.app.clear_notifications()

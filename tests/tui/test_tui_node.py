@@ -120,7 +120,6 @@ async def test_every_part_is_reached_by_tab_and_grows_where_there_is_little_room
         assert all(len(line) == size[0] for line in screen.text.splitlines())
         for pane in (*view.panes[1:], view.panes[0]):
             await screen.press("tab")
-            await screen.pilot.pause()
             assert screen.app.focused is pane
             assert pane.size.height >= 2
 
@@ -239,7 +238,6 @@ async def test_a_doctor_that_works_or_failed_is_seen(
         await screen.press("D")
         assert "looks at it already" in screen.said[-1]
         release.set()
-        await screen.pilot.pause()
         await screen.pulse()
         assert "✖ failed     none were made up" in screen.text
 
@@ -253,7 +251,6 @@ async def test_a_doctor_that_breaks_is_told_and_breaks_nothing_else(
     async with opened(healthy()) as screen:
         monkeypatch.setattr(screen.source, "doctor", broken)
         await screen.press("enter", "D")
-        await screen.pilot.pause()
         await screen.pulse()
         assert "✖ failed     ValueError: oh [no]" in screen.text
         assert screen.app.is_running

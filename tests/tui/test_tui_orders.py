@@ -410,6 +410,15 @@ def test_a_node_that_is_proven_free_counts_while_others_still_run() -> None:
     assert "◍ grace" in _line(ending)
 
 
+def test_a_node_whose_supervisor_does_not_answer_was_sent_no_signal() -> None:
+    ending = Ending(100.0, 3.0)
+    proof = NodeProof(name="gpu01", left=(Leftover(pid=7, command="sleep"),), mute=5)
+    ending.observe({**seats("j", (job_node(0),))}, {("j", "gpu01"): proof}, 130.0)
+    assert "◍ SIGTERM 0/1" in _line(ending)
+    assert "· grace" in _line(ending)
+    assert "✖ verified gone 0/1" in _line(ending)
+
+
 @pytest.mark.parametrize("width", [54, 74, 98])
 def test_the_proof_is_never_cut_off(width: int) -> None:
     ending = Ending(100.0, 30.0)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from profile_world import FakeDesk, RealFiles
 from textual.widgets import Button, Input
-from tui_hands import command, press, settled
 from tui_screen import Opener, Screen
 from tui_world import healthy
 
@@ -54,23 +52,12 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RealFiles:
     return RealFiles(tmp_path)
 
 
-async def settle(screen: Screen, condition: Callable[[], object]) -> None:
-    """Let workers and threads do their part."""
-    for _ in range(1000):
-        screen.app.pulse()
-        await settled(screen)
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"the condition never came true; the screen:\n{screen.text}")
-
-
 async def at_profiles(screen: Screen, files: RealFiles) -> Any:
     """Put the desk in its place, go to the view, and have it read the files."""
     desk = files.put_into(screen.source)
     screen.frozen.passed += 1.0
-    await settle(screen, lambda: desk.files)
-    await press(screen, "5")
+    await screen.until(lambda: desk.files)
+    await screen.press("5")
     return desk
 
 
@@ -91,7 +78,7 @@ async def test_the_tree_shows_all_that_is_configured_with_counts_and_links(
         for name in ("ddp", "torchrun", "llama", "screen", "notify", "keys"):
             assert name in screen.text
         assert "✔ valid" in screen.text
-        await press(screen, "enter")
+        await screen.press("enter")
         assert "▸ clusters                2" in screen.text
         assert "● lab" not in screen.text
 
@@ -101,14 +88,14 @@ async def test_each_value_says_which_line_set_it_and_what_it_overrides(
 ) -> None:
     async with opened(healthy(), size=(120, 36)) as screen:
         await at_profiles(screen, files)
-        await press(screen, "j")
+        await screen.press("j")
         assert '["gpu[01-03].lab"]' in row(screen, "nodes")
         assert "./cockpit.toml:3" in row(screen, "nodes")
         assert '"ada"' in row(screen, "user")
         assert "./cockpit.toml:4 overrides" in row(screen, "user")
         assert "./config/cockpit/cockpit.toml:3" in row(screen, "port")
         assert "default" in row(screen, "connect_timeout")
-        await press(screen, "tab", "j", "j", "j")
+        await screen.press("tab", "j", "j", "j")
         assert "./cockpit.toml:4 overrides ./config/cockpit/cockpit.toml:2" in screen.text
         assert "Login name; what the ssh_config says" in screen.text
 
@@ -117,10 +104,10 @@ async def test_no_secret_is_shown(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("llama")
-        await settled(screen)
+        await screen.settle()
         assert "MODE" in screen.text
         assert "••••••" in row(screen, "API_TOKEN")
-        await press(screen, "i")
+        await screen.press("i")
         assert "hush" not in screen.text
 
 
@@ -131,7 +118,7 @@ async def edit(screen: Screen, key: str, text: str) -> None:
     box = dialog._rows[key].box
     box.focus()
     box.value = text
-    await settled(screen)
+    await screen.settle()
 
 
 async def test_an_edit_changes_its_key_only_and_comes_into_force(
@@ -139,12 +126,12 @@ async def test_an_edit_changes_its_key_only_and_comes_into_force(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await press(screen, "j", "enter")
+        await screen.press("j", "enter")
         assert "writes ./cockpit.toml (project)" in screen.text
         await edit(screen, "user", "eve")
         await edit(screen, "env", "A=1 B='two words'")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: not isinstance(screen.app.screen, FormDialog))
+        await screen.press("ctrl+s")
+        await screen.until(lambda: not isinstance(screen.app.screen, FormDialog))
         text = PROJECT.replace('"ada"', '"eve"')
         lab, rest = text.split("\n\n", 1)
         env = '\nenv = {A = "1", B = "two words"}'
@@ -158,23 +145,23 @@ async def test_what_is_wrong_is_said_at_the_field_and_nothing_typed_is_lost(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await press(screen, "j", "i")
+        await screen.press("j", "i")
         await edit(screen, "port", "70000")
         assert "✖ must be a whole number from 1 to 65535" in screen.text
         await edit(screen, "user", "eve")
-        await press(screen, "ctrl+s")
+        await screen.press("ctrl+s")
         assert isinstance(screen.app.screen, FormDialog)
         assert files.project.read_text() == PROJECT
         # Only the check of the whole finds this.
         await edit(screen, "port", "")
         await edit(screen, "nodes", "[]")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: "the cluster has no nodes" in screen.text)
+        await screen.press("ctrl+s")
+        await screen.until(lambda: "the cluster has no nodes" in screen.text)
         assert files.project.read_text() == PROJECT
         assert screen.app.screen.texts["user"] == "eve"
-        await press(screen, "escape")
+        await screen.press("escape")
         assert "esc again leaves" in screen.text
-        await press(screen, "escape")
+        await screen.press("escape")
         assert not isinstance(screen.app.screen, FormDialog)
 
 
@@ -183,10 +170,10 @@ async def test_an_emptied_field_takes_the_key_out_of_the_file(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await press(screen, "j", "i")
+        await screen.press("j", "i")
         await edit(screen, "user", "")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: not isinstance(screen.app.screen, FormDialog))
+        await screen.press("ctrl+s")
+        await screen.until(lambda: not isinstance(screen.app.screen, FormDialog))
         assert files.project.read_text() == PROJECT.replace('user = "ada"\n', "")
         assert screen.source.config.clusters["lab"].user == "bob"
 
@@ -194,15 +181,15 @@ async def test_an_emptied_field_takes_the_key_out_of_the_file(
 async def test_the_other_file_can_be_written_instead(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await press(screen, "j", "i")
+        await screen.press("j", "i")
         await edit(screen, "proxy_jump", "gate")
-        await press(screen, "f2")
+        await screen.press("f2")
         assert "writes ./config/cockpit/cockpit.toml (yours)" in screen.text
         dialog = screen.app.screen
         assert isinstance(dialog, FormDialog)
         assert (dialog.texts["user"], dialog.texts["proxy_jump"]) == ("bob", "gate")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: not isinstance(screen.app.screen, FormDialog))
+        await screen.press("ctrl+s")
+        await screen.until(lambda: not isinstance(screen.app.screen, FormDialog))
         assert files.project.read_text() == PROJECT
         assert files.own.read_text() == OWN + 'proxy_jump = "gate"\n'
 
@@ -210,33 +197,33 @@ async def test_the_other_file_can_be_written_instead(opened: Opener, files: Real
 async def test_a_new_profile_is_made_in_a_form(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await press(screen, "a")
+        await screen.press("a")
         assert isinstance(screen.app.screen, KindDialog)
-        await press(screen, "j", "enter")
-        await press(screen, "ctrl+s")
+        await screen.press("j", "enter")
+        await screen.press("ctrl+s")
         assert "✖ it needs a name" in screen.text
-        await press(screen, *"ddp")
+        await screen.press(*"ddp")
         assert "✖ there is a launcher of this name already" in screen.text
-        await press(screen, "2")
+        await screen.press("2")
         await edit(screen, "kind", "ft")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: "ddp2" in screen.source.config.launchers)
+        await screen.press("ctrl+s")
+        await screen.until(lambda: "ddp2" in screen.source.config.launchers)
         assert files.project.read_text() == PROJECT + '\n[launchers.ddp2]\nkind = "ft"\n'
-        await settle(screen, lambda: "❯     ddp2" in screen.text)
+        await screen.until(lambda: "❯     ddp2" in screen.text)
 
 
 async def test_a_duplicate_begins_with_what_the_files_say(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await press(screen, "j", "c")
+        await screen.press("j", "c")
         dialog = screen.app.screen
         assert isinstance(dialog, FormDialog)
         assert dialog.texts["nodes"] == "gpu[01-03].lab"
         assert dialog.texts["port"] == "2222"
         assert dialog.texts["connect_timeout"] == ""
-        await press(screen, *"copy")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: "copy" in screen.source.config.clusters)
+        await screen.press(*"copy")
+        await screen.press("ctrl+s")
+        await screen.until(lambda: "copy" in screen.source.config.clusters)
         copied = screen.source.config.clusters["copy"]
         assert (len(copied.nodes), copied.user, copied.port) == (3, "ada", 2222)
 
@@ -247,13 +234,13 @@ async def test_a_profile_is_deleted_after_a_yes_and_comments_stay(
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("llama")
-        await press(screen, "x")
+        await screen.press("x")
         assert isinstance(screen.app.screen, ConfirmDialog)
         assert "the job llama is removed from ./cockpit.toml:9" in screen.text
-        await press(screen, "enter")
+        await screen.press("enter")
         assert files.project.read_text() == PROJECT, "the focus is on the safe button"
-        await press(screen, "x", "right", "enter")
-        await settle(screen, lambda: "llama" not in screen.source.config.jobs)
+        await screen.press("x", "right", "enter")
+        await screen.until(lambda: "llama" not in screen.source.config.jobs)
         assert "# the machines of the lab" in files.project.read_text()
 
 
@@ -261,8 +248,8 @@ async def test_a_profile_that_others_need_stays(opened: Opener, files: RealFiles
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("ddp")
-        await press(screen, "x", "right", "enter")
-        await settle(screen, lambda: screen.said)
+        await screen.press("x", "right", "enter")
+        await screen.until(lambda: screen.said)
         assert "no launcher called 'ddp'" in screen.said[-1]
         assert files.project.read_text() == PROJECT
 
@@ -272,19 +259,19 @@ async def test_one_value_is_deleted_where_the_cursor_is_on_it(
 ) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
-        await press(screen, "j", "tab", "j", "j", "j")
-        await press(screen, "x")
+        await screen.press("j", "tab", "j", "j", "j")
+        await screen.press("x")
         assert "clusters.lab.user is removed from ./cockpit.toml:4" in screen.text
         assert "It is also in ./config/cockpit/cockpit.toml:2" in screen.text
-        await press(screen, "right", "enter")
-        await settle(screen, lambda: screen.source.config.clusters["lab"].user == "bob")
+        await screen.press("right", "enter")
+        await screen.until(lambda: screen.source.config.clusters["lab"].user == "bob")
 
 
 async def test_what_is_built_in_cannot_be_deleted(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("torchrun")
-        await press(screen, "x")
+        await screen.press("x")
         assert "torchrun is in no file: it is built in" in screen.said[-1]
 
 
@@ -294,19 +281,19 @@ async def test_the_keys_of_an_action_are_changed_in_a_form(
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("keys")
-        await press(screen, "enter", "i")
+        await screen.press("enter", "i")
         await edit(screen, "view.fleet", "nokey")
-        await press(screen, "ctrl+s")
+        await screen.press("ctrl+s")
         assert "'nokey' is no key" in screen.text
         await edit(screen, "view.fleet", "f5 f6")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: screen.source.config.keys)
+        await screen.press("ctrl+s")
+        await screen.until(lambda: screen.source.config.keys)
         assert screen.source.config.keys == {"view.fleet": ("f5", "f6")}
         assert files.project.read_text().endswith('\n[keys]\n"view.fleet" = ["f5", "f6"]\n')
-        await press(screen, "i")
+        await screen.press("i")
         await edit(screen, "view.fleet", "none")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: screen.source.config.keys["view.fleet"] == ())
+        await screen.press("ctrl+s")
+        await screen.until(lambda: screen.source.config.keys["view.fleet"] == ())
         assert "none" not in files.project.read_text()
 
 
@@ -314,11 +301,11 @@ async def test_screen_and_notify_have_forms_too(opened: Opener, files: RealFiles
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("notify")
-        await press(screen, "i")
+        await screen.press("i")
         await edit(screen, "on", "end node")
         await edit(screen, "bell", "false")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: not screen.source.config.notify.bell)
+        await screen.press("ctrl+s")
+        await screen.until(lambda: not screen.source.config.notify.bell)
         assert screen.source.config.notify.on == ("end", "node")
 
 
@@ -329,8 +316,8 @@ async def test_a_file_that_somebody_else_wrote_comes_into_force(
         await at_profiles(screen, files)
         await asyncio.to_thread(files.project.write_text, PROJECT.replace("ada", "grace"))
         screen.frozen.passed += 1.0
-        await settle(screen, lambda: screen.source.config.clusters["lab"].user == "grace")
-        await settle(screen, lambda: screen.said)
+        await screen.until(lambda: screen.source.config.clusters["lab"].user == "grace")
+        await screen.until(lambda: screen.said)
         assert screen.said == ["cockpit.toml, cockpit.toml changed: reloaded"]
 
 
@@ -341,7 +328,7 @@ async def test_a_broken_file_is_told_with_its_line_and_the_old_profiles_stay(
         await at_profiles(screen, files)
         await asyncio.to_thread(files.project.write_text, PROJECT.replace("nodes =", "ndoes ="))
         screen.frozen.passed += 1.0
-        await settle(screen, lambda: "did you mean nodes?" in screen.text)
+        await screen.until(lambda: "did you mean nodes?" in screen.text)
         assert "✖ ./cockpit.toml:3" in screen.text
         assert "problem" in screen.said[-1]
         assert "✖ 1 problem" in screen.text
@@ -349,8 +336,8 @@ async def test_a_broken_file_is_told_with_its_line_and_the_old_profiles_stay(
         assert len(screen.source.config.clusters["lab"].nodes) == 3
         assert '"ada"' not in files.own.read_text()
         await asyncio.to_thread(files.project.write_text, PROJECT)
-        await press(screen, "ctrl+r")
-        await settle(screen, lambda: "✔ valid" in screen.text)
+        await screen.press("ctrl+r")
+        await screen.until(lambda: "✔ valid" in screen.text)
 
 
 async def test_a_failure_to_look_at_the_files_is_said_once_until_it_is_over(
@@ -368,7 +355,7 @@ async def test_a_failure_to_look_at_the_files_is_said_once_until_it_is_over(
         async def second() -> None:
             before = asked
             screen.frozen.passed += 1.0
-            await settle(screen, lambda: asked > before)
+            await screen.until(lambda: asked > before)
 
         desk.changed_on_disk = failing
         for _ in range(3):
@@ -376,7 +363,7 @@ async def test_a_failure_to_look_at_the_files_is_said_once_until_it_is_over(
         assert screen.said == ["nobody can look [/there]"]
         desk.changed_on_disk = look
         screen.frozen.passed += 1.0
-        await settle(screen, lambda: not screen.app.keeper._failure)
+        await screen.until(lambda: not screen.app.keeper._failure)
         desk.changed_on_disk = failing
         await second()
         assert len(screen.said) == 2
@@ -386,35 +373,35 @@ async def test_forms_say_what_waits_for_the_next_start(opened: Opener, files: Re
     async with opened(healthy()) as screen:
         await at_profiles(screen, files)
         screen.app.keeper.go("screen")
-        await press(screen, "i")
+        await screen.press("i")
         assert "In force at the next" in screen.text
-        await press(screen, "escape", "escape")
+        await screen.press("escape", "escape")
         screen.app.keeper.go("lab")
-        await press(screen, "i")
+        await screen.press("i")
         assert "In force at the next" not in screen.text
 
 
 async def test_commands_lead_to_a_profile(opened: Opener, files: RealFiles) -> None:
     async with opened(healthy()) as screen:
         files.put_into(screen.source)
-        await command(screen, "profiles ddp")
-        await settle(screen, lambda: "❯     ddp" in screen.text)
-        await press(screen, "1")
-        await command(screen, "profiles dpd")
+        await screen.command("profiles ddp")
+        await screen.until(lambda: "❯     ddp" in screen.text)
+        await screen.press("1")
+        await screen.command("profiles dpd")
         assert "did you mean ddp?" in screen.text
-        await press(screen, "escape")
-        await command(screen, "reload")
-        await settle(screen, lambda: any("read again" in text for text in screen.said))
+        await screen.press("escape")
+        await screen.command("reload")
+        await screen.until(lambda: any("read again" in text for text in screen.said))
 
 
 async def test_the_view_fits_small_terminals(opened: Opener, files: RealFiles) -> None:
     for size in ((80, 24), (60, 15)):
         async with opened(healthy(), size=size) as screen:
             await at_profiles(screen, files)
-            await press(screen, "j")
+            await screen.press("j")
             assert "● lab" in screen.text
             assert "executor" in screen.text
-            await press(screen, "i")
+            await screen.press("i")
             assert "Cancel" in screen.text
             assert "Save" in screen.text
             assert "executor" in screen.text
@@ -424,9 +411,9 @@ async def test_without_a_desk_the_profiles_are_shown_and_cannot_be_changed(
     opened: Opener,
 ) -> None:
     async with opened(healthy()) as screen:
-        await press(screen, "5", "j")
+        await screen.press("5", "j")
         assert "executor" in screen.text
-        await press(screen, "i")
+        await screen.press("i")
         assert screen.said[-1].endswith("this is a test")
 
 
@@ -436,12 +423,12 @@ async def test_without_a_desk_the_profiles_are_shown_and_cannot_be_changed(
 async def test_a_connect_test_tells_each_node_and_what_was_found(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         screen.source.profiles = FakeDesk(screen.source)
-        await press(screen, "5", "j", "D")
+        await screen.press("5", "j", "D")
         assert isinstance(screen.app.screen, TestDialog)
-        await settle(screen, lambda: "1 warning" in screen.text)
+        await screen.until(lambda: "1 warning" in screen.text)
         assert "disk: little room — tidy up" in screen.text
         assert "1 check passed" in screen.text
-        await press(screen, "escape")
+        await screen.press("escape")
         assert not isinstance(screen.app.screen, TestDialog)
 
 
@@ -449,11 +436,11 @@ async def test_a_connect_test_that_fails_says_why(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.failure = CockpitError("no way [/x]", "try another one")
-        await command(screen, "test local")
-        await settle(screen, lambda: "no way [/x]" in screen.text)
+        await screen.command("test local")
+        await screen.until(lambda: "no way [/x]" in screen.text)
         assert "try another one" in screen.text
-        await press(screen, "escape")
-        await command(screen, "test lcal")
+        await screen.press("escape")
+        await screen.command("test lcal")
         assert "there is no cluster 'lcal'" in screen.text
 
 
@@ -470,9 +457,9 @@ async def test_new_host_keys_are_remembered_after_a_yes_and_changed_ones_never(
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.keys = [NEW, CHANGED, AWAY]
-        await press(screen, "5", "j", "K")
+        await screen.press("5", "j", "K")
         assert isinstance(screen.app.screen, TrustDialog)
-        await settle(screen, lambda: "Remember 1 key" in screen.text)
+        await screen.until(lambda: "Remember 1 key" in screen.text)
         assert NEW.fingerprint in screen.text
         assert "✖ changed" in screen.text
         assert "its host key CHANGED" in screen.text
@@ -480,11 +467,11 @@ async def test_new_host_keys_are_remembered_after_a_yes_and_changed_ones_never(
         focused = screen.app.focused
         assert isinstance(focused, Button)
         assert focused.id == "no"
-        await press(screen, "right", "enter")
-        await settle(screen, lambda: "1 key written to /known_hosts" in screen.text)
+        await screen.press("right", "enter")
+        await screen.until(lambda: "1 key written to /known_hosts" in screen.text)
         assert desk.trusted == [NEW]
         assert screen.app.screen.query_one("#yes", Button).disabled
-        await press(screen, "escape")
+        await screen.press("escape")
         assert not isinstance(screen.app.screen, TrustDialog)
 
 
@@ -492,9 +479,9 @@ async def test_nothing_is_remembered_without_a_yes(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.keys = [NEW]
-        await press(screen, "5", "j", "K")
-        await settle(screen, lambda: "Remember 1 key" in screen.text)
-        await press(screen, "enter")
+        await screen.press("5", "j", "K")
+        await screen.until(lambda: "Remember 1 key" in screen.text)
+        await screen.press("enter")
         assert not isinstance(screen.app.screen, TrustDialog)
         assert desk.trusted == []
 
@@ -503,10 +490,10 @@ async def test_a_defect_while_writing_is_shown_and_the_form_stays(opened: Opener
     async with opened(healthy()) as screen:
         screen.source.profiles = desk = FakeDesk(screen.source)
         desk.failure = RuntimeError("[/oops]")
-        await press(screen, "5", "j", "i")
+        await screen.press("5", "j", "i")
         await edit(screen, "user", "eve")
-        await press(screen, "ctrl+s")
-        await settle(screen, lambda: "RuntimeError: [/oops]" in screen.text)
+        await screen.press("ctrl+s")
+        await screen.until(lambda: "RuntimeError: [/oops]" in screen.text)
         assert screen.app.screen.query(Input)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tui_hands import running
 from tui_screen import LOADED, Screen
 
 from cockpit.errors import UsageError
@@ -349,10 +350,8 @@ async def test_the_screen_is_led_by_keys_and_by_the_command_line(
     source, hand = playing
     settings = Settings(loaded=LOADED)
     app = CockpitApp(source, settings, focus_job=JOB, clock=source.clock, pulsing=False)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with running(app, (120, 36)):
         screen = Screen(app, source, hand)  # type: ignore[arg-type]
-        screen.pilot = pilot
-        await pilot.pause()
         assert "REPLAY ×1" in screen.text
         await screen.press("greater_than_sign")
         assert "REPLAY ×2" in screen.text

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 import msgspec
 import pytest
+from tui_quiet import until
 from tui_world import WALL, node
 
 from cockpit.model.types import Fleet, Link, LinkState
@@ -27,14 +25,6 @@ def told(*links: Link) -> list[Happening]:
         chronicle.observe(before, now, WALL)
         before = now
     return list(chronicle.kept)
-
-
-async def until(done: Callable[[], object]) -> None:
-    async def wait() -> None:
-        while not done():
-            await asyncio.sleep(0.005)
-
-    await asyncio.wait_for(wait(), 20.0)
 
 
 @pytest.fixture

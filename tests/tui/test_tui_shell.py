@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tui_pty import HERE, Terminal
+from tui_quiet import until
 from tui_screen import Opener
 from tui_world import healthy, troubled
 
@@ -74,12 +75,12 @@ async def test_an_open_shell_hears_of_a_new_size_and_of_its_directory(tmp_path: 
         await link.ready(30.0)
         shell = await link.shell(ShellRequest("vt100", 80, 24, str(place), seen.extend))
         shell.write(b'pwd; echo "$TERM"; stty size\n')
-        await _until(lambda: b"24 80" in seen)
+        await until(lambda: b"24 80" in seen)
         assert str(place).encode() in seen
         assert b"vt100" in seen
         shell.resize(132, 43)
         shell.write(b"stty size\n")
-        await _until(lambda: b"43 132" in seen)
+        await until(lambda: b"43 132" in seen)
         shell.write(b"kill -9 $$\n")
         assert await asyncio.wait_for(shell.ended(), 30.0) == 137
         await shell.close()
@@ -100,7 +101,7 @@ async def test_closing_a_shell_of_this_machine_hangs_up(tmp_path: Path) -> None:
     request = ShellRequest("dumb", 80, 24, "", seen.extend)
     argv = ["/bin/sh", "-c", "echo up; sleep 600"]
     shell = await PtyShell.start(argv, {"PATH": "/usr/bin:/bin"}, str(tmp_path), request)
-    await _until(lambda: b"up" in seen)
+    await until(lambda: b"up" in seen)
     await shell.close()
     assert await asyncio.wait_for(shell.ended(), 30.0) == 129
     shell.write(b"dropped")
@@ -111,15 +112,6 @@ async def test_a_shell_that_cannot_be_started_says_so(tmp_path: Path) -> None:
     request = ShellRequest("dumb", 80, 24, "", lambda _: None)
     with pytest.raises(LinkError, match="cannot be started"):
         await PtyShell.start(["/bin/sh"], {}, str(tmp_path / "missing"), request)
-
-
-async def _until(met: object) -> None:
-    assert callable(met)
-    for _ in range(1500):
-        if met():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it never came")
 
 
 @pytest.mark.parametrize("name", ["it's", "a!b", "back\\slash", "new\nline"])
@@ -155,11 +147,9 @@ async def test_the_shell_of_a_job_opens_in_its_folder_and_that_of_a_node_at_home
         shells = screen.source.shells
         monkeypatch.setattr(screen.app, "suspend", contextlib.nullcontext)
         await screen.press("s")
-        await screen.pilot.pause()
         assert shells.opened == [("lab", "gpu01", "")]
         assert screen.said[-1] == "the shell on gpu01 ended with exit code 3"
         await screen.press("3", "j", "j", "s")
-        await screen.pilot.pause()
         cluster, node, directory = shells.opened[-1]
         assert (cluster, directory) == ("lab", f"/jobs/llama-1a2b/{node}")
 
@@ -198,7 +188,6 @@ async def test_no_shell_opens_read_only_or_on_a_node_that_is_away(opened: Opener
 async def test_a_terminal_that_cannot_be_handed_over_is_said(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         await screen.press("s")
-        await screen.pilot.pause()
         assert screen.said[-1] == (
             "no shell on gpu01: this terminal cannot be handed to another program"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from profile_world import RealFiles
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from tui_screen import Opener, Screen
 from tui_world import healthy
 
@@ -35,11 +35,7 @@ async def enter(screen: Screen, files: RealFiles) -> ProfilesView:
     files.put_into(screen.source)
     await screen.press("5")
     view = screen.app.query_one(ProfilesView)
-    for _ in range(300):
-        await screen.pulse()
-        if len(view._tree.items) > 1 and view._docs:
-            break
-        await screen.pilot.pause(0.01)
+    await screen.until(lambda: len(view._tree.items) > 1 and view._docs)
     view._tree.select("clusters.lab")
     view._show_values()
     view._values.focus()
@@ -64,11 +60,7 @@ async def test_the_forms_of_profiles_name_their_keys(
         view = await enter(screen, files)
         view._tree.focus()
         await screen.press(key)
-        for _ in range(300):
-            if isinstance(screen.app.screen, FormDialog):
-                break
-            await screen.pilot.pause(0.01)
-        await screen.pilot.pause()
+        await screen.until(lambda: isinstance(screen.app.screen, FormDialog))
         assert "Save ^s" in screen.text
         assert "Cancel esc" in screen.text
 
@@ -85,18 +77,12 @@ async def test_the_palette_offers_the_themes_by_name(opened: Opener) -> None:
         provider = ThemeProvider(app.screen)
         offered = [hit.text async for hit in provider.discover()]
         assert offered == [f"Theme: {name}" for name in app.house.theme_names()]
-        await screen.pilot.press("ctrl+p", *"cockpit-light")
-        for _ in range(200):
-            await screen.pilot.pause(0.02)
-            if app.screen.query("CommandList").first().option_count:
-                break
+        await screen.press("ctrl+p", *"cockpit-light")
         assert isinstance(app.screen, CommandPalette)
-        await screen.pilot.press("enter")
-        for _ in range(200):
-            await screen.pilot.pause(0.02)
-            if app.theme == "cockpit-light":
-                break
-        assert app.theme == "cockpit-light"
+        options = app.screen.query_one(CommandList)
+        await screen.until(lambda: options.option_count)
+        await screen.press("enter")
+        await screen.until(lambda: app.theme == "cockpit-light")
 
 
 async def test_a_theme_that_is_gone_meanwhile_is_said_and_breaks_nothing(opened: Opener) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tui_hands import running
 from tui_screen import LOADED, Screen
 from tui_world import FrozenClock
 
@@ -233,10 +234,8 @@ async def test_stacks_and_doctor_answer_for_the_simulation() -> None:
 async def test_the_screen_shows_it_in_every_size(size: tuple[int, int]) -> None:
     source, frozen = fleet_of()
     app = CockpitApp(source, Settings(loaded=LOADED), clock=frozen.clock, pulsing=False)
-    async with app.run_test(size=size) as pilot:
+    async with running(app, size):
         screen = Screen(app, source, frozen)  # type: ignore[arg-type]
-        screen.pilot = pilot
-        await pilot.pause()
         assert "SIMULATED" in screen.text
         assert "n000" in screen.text
         await screen.press("2")

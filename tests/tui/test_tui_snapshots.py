@@ -46,14 +46,13 @@ PICTURES: dict[str, tuple[Callable[[], Fleet], tuple[str, ...], tuple[int, int]]
 def _screen(fleet: Fleet, **options: Any) -> Screen:
     screen = make(fleet, **options)
     for each in fleet.jobs:
-        screen.source.write(each.id, *chatter(300))
+        screen.source.write(each.id, *chatter(300, generation=each.history[-1].generation))
     return screen
 
 
 def _steps(screen: Screen, keys: tuple[str, ...]) -> Callable[[Pilot[None]], Any]:
     async def run(pilot: Pilot[None]) -> None:
-        screen.pilot = pilot
-        await pilot.pause()
+        await screen.settle()
         for key in keys:
             await screen.press(key)
         await screen.pulse()

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,9 +36,7 @@ def test_no_escape_of_a_remote_text_reaches_the_terminal(terminal: Terminal) -> 
         terminal.press(b"j" if key == b"\x04" else b"")
         terminal.press(key)
         terminal.read_until(shown)
-    terminal.press(b"\x1b")
-    time.sleep(0.5)
-    assert terminal.leave() == 0
+    assert terminal.leave(signal.SIGTERM) == 0
     seen = terminal.seen
     # The words of the red text are ordinary text, so the lines did come through …
     assert b"PAYLOADRED" in seen
@@ -71,7 +68,7 @@ def test_a_signal_ends_it_as_quitting_does(terminal: Terminal, number: int) -> N
 def test_a_terminal_that_is_gone_ends_it(terminal: Terminal) -> None:
     terminal.read_until(b"gpu01")
     terminal.hang_up()
-    assert terminal.process.wait(30) is not None
+    assert terminal.process.wait(PATIENCE) is not None
 
 
 def test_no_color_sends_no_colour() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
+from tui_quiet import until
 from tui_screen import LOADED, Opener
 from tui_world import healthy
 
@@ -279,14 +279,6 @@ async def test_a_theme_is_chosen_by_name_on_the_command_line(opened: Opener) -> 
         assert screen.app.theme == "nord"
 
 
-async def _until(met: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if met():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it never came")
-
-
 async def test_a_theme_file_that_changes_is_taken_up_and_a_broken_one_changes_nothing(
     opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,18 +294,18 @@ async def test_a_theme_file_that_changes_is_taken_up_and_a_broken_one_changes_no
 
         assert primary() == "#010203"
         file.write_text('primary = "#a0b0c0"')
-        await _until(lambda: primary() == "#a0b0c0")
-        await _until(lambda: "theme mine was read again" in screen.said)
+        await until(lambda: primary() == "#a0b0c0")
+        await until(lambda: "theme mine was read again" in screen.said)
         file.write_text("primary = ")
-        await _until(lambda: any("Invalid value" in said for said in screen.said))
+        await until(lambda: any("Invalid value" in said for said in screen.said))
         assert primary() == "#a0b0c0"
         (tmp_path / "other.toml").write_text('primary = "#111111"')
-        await _until(lambda: "other" in app.available_themes)
+        await until(lambda: "other" in app.available_themes)
         (tmp_path / "other.toml").unlink()
-        await _until(lambda: "other" not in app.available_themes)
+        await until(lambda: "other" not in app.available_themes)
         file.unlink()
         (tmp_path / "last.toml").write_text('primary = "#222222"')
-        await _until(lambda: "last" in app.available_themes)
+        await until(lambda: "last" in app.available_themes)
         assert app.theme == "mine"
         assert sum("Invalid value" in said for said in screen.said) == 1
 

@@ -12,6 +12,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
+from tui_hands import running
 from tui_screen import Opener
 from tui_world import healthy, job
 
@@ -44,27 +45,27 @@ class Boxes(App[None]):
 
 
 async def test_no_control_character_is_drawn_however_it_came_into_a_box() -> None:
-    async with Boxes().run_test() as pilot:
-        box, area = pilot.app.query_one(CleanInput), pilot.app.query_one(CleanArea)
+    async with running(Boxes()) as hands:
+        box, area = hands.app.query_one(CleanInput), hands.app.query_one(CleanArea)
         assert "trainred" in drawn(box)
         assert harmless(drawn(box))
         box.value = ""
-        await pilot.pause()
+        await hands.pause()
         assert harmless(drawn(box))
         box.focus()
         box.value = "go"
-        await pilot.pause(0.05)
+        await hands.pause()
         assert "go trainred" in drawn(box), "the suggestion"
         assert harmless(drawn(box))
-        await pilot.press("end", "right")
-        pilot.app.post_message(events.Paste(EVIL))
-        await pilot.pause()
+        await hands.press("end", "right")
+        hands.app.post_message(events.Paste(EVIL))
+        await hands.pause()
         assert "trainred" in box.value
         assert harmless(drawn(box))
         assert area.text.count("\n") == 1
         area.focus()
-        pilot.app.post_message(events.Paste(f"{EVIL}\r\nC={EVIL}"))
-        await pilot.pause()
+        hands.app.post_message(events.Paste(f"{EVIL}\r\nC={EVIL}"))
+        await hands.pause()
         assert area.text.count("\n") == 2
         assert harmless(drawn(area))
         area.load_text(EVIL)
@@ -96,7 +97,7 @@ async def test_names_that_the_command_line_offers_are_drawn_as_plain_text(opened
         await screen.press("colon")
         box = screen.app.query_one("#command", CleanInput)
         box.value = "job evil"
-        await screen.pilot.pause(0.05)
+        await screen.settle()
         assert harmless(drawn(box))
         await screen.press("tab")
         assert "eviltrainred" in drawn(box)
@@ -113,27 +114,27 @@ def test_every_box_of_the_screen_is_a_clean_one() -> None:
 
 async def test_a_filter_that_is_opened_before_it_is_on_the_screen_gets_the_keys_then() -> None:
     app: App[None] = App()
-    async with app.run_test() as pilot:
+    async with running(app) as hands:
         line = FilterLine(id="filter")
         line.open("gpu")
         await app.mount(line)
-        await pilot.pause()
+        await hands.pause()
         assert app.focused is line
-        await pilot.press("1")
+        await hands.press("1")
         assert line.value == "gpu1"
 
 
 async def test_a_log_is_asked_for_its_filter_before_it_is_on_the_screen() -> None:
     app: App[None] = App()
-    async with app.run_test() as pilot:
+    async with running(app) as hands:
         pane = LogPane(id="pane")
         pane.open_filter()
         assert pane._box.value == ""
-        await pilot.pause()
+        await hands.pause()
 
 
 async def test_ordinary_text_is_left_as_it_is() -> None:
     text = "größe=世界 --x 'y z'"
-    async with App[None]().run_test():
+    async with running(App[None]()):
         assert CleanInput(text).value == text
         assert CleanArea(f"{text}\n{text}").text == f"{text}\n{text}"

@@ -139,7 +139,7 @@ async def test_a_job_with_nodes_out_of_reach_says_so(opened: Opener) -> None:
         row = _row(screen.text, "llama")
         assert "1/2" in row
         assert "llama ?" in row
-        assert "? unknown_nodes" in screen.text.splitlines()[-3]
+        assert "? a node is silent" in screen.text.splitlines()[-3]
         assert "● running" in row
         await screen.press("enter")
         assert "✖ unreachable: ssh ada@gpu02.lab" in _row(screen.text, "gpu02")
@@ -249,11 +249,9 @@ async def test_a_terminal_that_is_too_small_gets_a_clear_panel(opened: Opener) -
         assert "needs 60×15 cells" in screen.text
         assert "This terminal has 59×15" in screen.text
         assert "gpu01" not in screen.text
-        await screen.pilot.resize_terminal(60, 15)
-        await screen.pulse()
+        await screen.resize(60, 15)
         assert "gpu01" in screen.text
-        await screen.pilot.resize_terminal(200, 14)
-        await screen.pulse()
+        await screen.resize(200, 14)
         assert "This terminal has 200×14" in screen.text
 
 
@@ -273,11 +271,9 @@ async def test_nothing_is_drawn_again_while_nothing_changes(opened: Opener) -> N
 async def test_a_click_selects_and_a_double_click_opens(opened: Opener) -> None:
     async with opened(healthy()) as screen:
         await screen.press("2")
-        await screen.pilot.click("#jobs-grid", offset=(15, 3))
-        await screen.pulse()
+        await screen.click("#jobs-grid", offset=(15, 3))
         assert "❯   ✖ failed    dpo" in screen.text
-        await screen.pilot.click("#jobs-grid", offset=(15, 2), times=2)
-        await screen.pulse()
+        await screen.click("#jobs-grid", offset=(15, 2), times=2)
         assert screen.text.splitlines()[1].startswith(" ablate")
 
 

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
+from textual.events import Resize
+from textual.geometry import Size
+from tui_hands import running
 
 from cockpit.tui.draw.spans import Span, cut, fit, plain
 from cockpit.tui.draw.words import clock_time, fine_clock_time, size_of, span_of_time
@@ -102,11 +105,11 @@ class GridApp(App[None]):
 
 async def test_the_cursor_stays_with_its_item_when_items_move() -> None:
     app = GridApp()
-    async with app.run_test(size=(20, 8)) as pilot:
+    async with running(app, (20, 8)) as hands:
         grid = app.query_one(RowGrid)
         grid.show(list(range(50)))
         grid.move(10)
-        await pilot.pause()
+        await hands.pause()
         row = next(y for y, text in enumerate(grid.text_lines) if "n10" in text)
         grid.show([100, 101, 102, *range(50)])
         assert grid.current == 10
@@ -118,9 +121,23 @@ async def test_the_cursor_stays_with_its_item_when_items_move() -> None:
         assert "none" in grid.text_lines[1]
 
 
+async def test_what_less_room_pushed_out_of_sight_more_room_brings_back() -> None:
+    app = GridApp()
+    async with running(app, (20, 2)) as hands:
+        grid = app.query_one(RowGrid)
+        grid.show(list(range(50)))
+        grid.select("3")
+        assert [text.split()[-1] for text in grid.text_lines[1:]] == ["n3"]
+        for height, shown in ((4, ["n1", "n2", "n3"]), (6, ["n0", "n1", "n2", "n3", "n4"])):
+            app.post_message(Resize(Size(20, height), Size(20, height)))
+            await hands.pause()
+            assert [text.split()[-1] for text in grid.text_lines[1:]] == shown
+        assert grid.current == 3
+
+
 async def test_movement_stops_at_the_ends() -> None:
     app = GridApp()
-    async with app.run_test(size=(20, 8)):
+    async with running(app, (20, 8)):
         grid = app.query_one(RowGrid)
         grid.show(list(range(50)))
         grid.move(-5)
@@ -137,10 +154,10 @@ async def test_movement_stops_at_the_ends() -> None:
 
 async def test_only_rows_that_are_different_are_repainted() -> None:
     app = GridApp()
-    async with app.run_test(size=(20, 8)) as pilot:
+    async with running(app, (20, 8)) as hands:
         grid = app.query_one(RowGrid)
         grid.show(list(range(5)))
-        await pilot.pause()
+        await hands.pause()
         before = list(grid._strips)
         grid.show([0, 1, 77, 3, 4])
         after = grid._strips

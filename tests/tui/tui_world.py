@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +22,6 @@ from cockpit.model.types import (
     Job,
     JobNode,
     JobState,
-    Leftover,
     Link,
     LinkState,
     Metric,
@@ -65,11 +64,7 @@ class FakeLine(NamedTuple):
     data: bytes = b""
 
 
-class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    swept: tuple[Leftover, ...] = ()
-    left: tuple[Leftover, ...] = ()
-    unreachable: str = ""
+NodeResult = NodeProof
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +83,10 @@ class FakeOrders:
         self.failure: Exception | None = None
         self.result: Result | None = None
         self.found: Callable[[NodeProof], None] = lambda _: None
+        self.awaited: list[tuple[str, tuple[str, ...]]] = []
+        """Jobs and the nodes whose return is waited for."""
+        self.back: asyncio.Queue[NodeProof | None] = asyncio.Queue()
+        """What is found on nodes that came back; None once none is awaited any more."""
 
     async def _order(self, what: str, job_id: str) -> None:
         self.given.append((what, job_id))
@@ -100,6 +99,18 @@ class FakeOrders:
         await self._order("cancel", job_id)
         assert self.result is not None
         return self.result
+
+    async def cancel_when_back(
+        self,
+        job_id: str,
+        nodes: Collection[str],
+        told: Callable[[str], None],
+        found: Callable[[NodeProof], None],
+    ) -> None:
+        self.awaited.append((job_id, tuple(nodes)))
+        while (proof := await self.back.get()) is not None:
+            told(proof.name)
+            found(proof)
 
     async def restart(self, job_id: str, options: RestartOptions, say: Say) -> int:
         self.options.append(options)
@@ -493,14 +504,14 @@ def large() -> Fleet:
     )
 
 
-def chatter(count: int, start: int = 0) -> list[FakeLine]:
+def chatter(count: int, start: int = 0, *, generation: int = 0) -> list[FakeLine]:
     return [
         FakeLine(
             origin(
                 index % 4,
                 f"gpu{1 + index % 4 // 2:02d}",
                 "err" if index % 10 == 3 else "out",
-            ),
+            )._replace(generation=generation),
             WALL - 60 + index / 100,
             f"step={index} loss={3 - index / 1000:.3f}".encode(),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cockpit.model.types import Job, Node
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cockpit.tui.actions.profiles import KeeperDo, ProfilesDo
     from cockpit.tui.frame import Frame
     from cockpit.tui.source import Replaying
+
+_Part = TypeVar("_Part")
 
 
 class View(str, enum.Enum):
@@ -245,6 +247,23 @@ def key_name(key: str) -> str:
     if key.startswith("ctrl+"):
         return "^" + key_name(key.removeprefix("ctrl+"))
     return _NAMES.get(key, key)
+
+
+def on(
+    part: Callable[[Context], _Part | None],
+) -> Callable[[Callable[[_Part], None]], Callable[[Context], None]]:
+    """Makes actions of a part of the screen out of what they ask of it. They do nothing where the
+    part is not shown."""
+
+    def action(do: Callable[[_Part], None]) -> Callable[[Context], None]:
+        def run(context: Context) -> None:
+            found = part(context)
+            if found is not None:
+                do(found)
+
+        return run
+
+    return action
 
 
 def with_job(context: Context) -> str | None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cockpit.errors import UsageError
 from cockpit.model.types import LinkState
-from cockpit.tui.actions.base import Action, Context, View, Words
+from cockpit.tui.actions.base import Action, Context, View, Words, on
 from cockpit.tui.fleet import scope
 
 METRICS = ("util", "memory", "power", "temperature", "rate")
@@ -50,14 +50,8 @@ class NodeDo(Protocol):
         """Whether the doctor is there right now."""
 
 
-def on_fleet(do: Callable[[FleetDo], None]) -> Callable[[Context], None]:
-    """An action of the Fleet view."""
-
-    def run(context: Context) -> None:
-        if context.fleet is not None:
-            do(context.fleet)
-
-    return run
+_on_fleet = on(lambda context: context.fleet)
+_on_node = on(lambda context: context.node_view)
 
 
 def _there(do: Callable[[FleetDo, str], None]) -> Callable[[Context, str], None]:
@@ -159,7 +153,7 @@ ACTIONS: tuple[Action, ...] = (
         "fleet.mode",
         "Heat wall or table",
         ("v",),
-        on_fleet(lambda fleet: fleet.toggle_mode()),
+        _on_fleet(lambda fleet: fleet.toggle_mode()),
         views=_FLEET,
         footer="heat/table",
     ),
@@ -167,7 +161,7 @@ ACTIONS: tuple[Action, ...] = (
         "fleet.metric",
         "Next metric: util, memory, power, …",
         ("U",),
-        on_fleet(lambda fleet: fleet.next_gauge()),
+        _on_fleet(lambda fleet: fleet.next_gauge()),
         views=_FLEET,
         footer="metric",
         words=Words(
@@ -181,7 +175,7 @@ ACTIONS: tuple[Action, ...] = (
         "fleet.sort",
         "Next order: problems first, name, metric",
         ("S",),
-        on_fleet(lambda fleet: fleet.next_sort()),
+        _on_fleet(lambda fleet: fleet.next_sort()),
         views=_FLEET,
         footer="sort",
         words=Words(
@@ -195,7 +189,7 @@ ACTIONS: tuple[Action, ...] = (
         "fleet.problems",
         "Only nodes with a problem, or all",
         ("f",),
-        on_fleet(lambda fleet: fleet.toggle_problems()),
+        _on_fleet(lambda fleet: fleet.toggle_problems()),
         views=_FLEET,
         footer="problems",
         words=Words(("problems",), run=_toggle_problems),
@@ -204,7 +198,7 @@ ACTIONS: tuple[Action, ...] = (
         "fleet.invert",
         "Turn the filter of the nodes around",
         ("exclamation_mark",),
-        on_fleet(lambda fleet: fleet.invert_filter()),
+        _on_fleet(lambda fleet: fleet.invert_filter()),
         views=_FLEET,
         enabled=_with_filter,
     ),
@@ -219,7 +213,7 @@ ACTIONS: tuple[Action, ...] = (
         "fleet.left",
         "Heat wall: to the left",
         ("left", "h"),
-        on_fleet(lambda fleet: fleet.sideways(-1)),
+        _on_fleet(lambda fleet: fleet.sideways(-1)),
         views=_FLEET,
         enabled=_with_wall,
     ),
@@ -227,7 +221,7 @@ ACTIONS: tuple[Action, ...] = (
         "fleet.right",
         "Heat wall: to the right",
         ("right",),
-        on_fleet(lambda fleet: fleet.sideways(1)),
+        _on_fleet(lambda fleet: fleet.sideways(1)),
         views=_FLEET,
         enabled=_with_wall,
     ),
@@ -252,7 +246,7 @@ ACTIONS: tuple[Action, ...] = (
         "node.doctor",
         "Have the doctor look at the node",
         ("D",),
-        lambda c: c.node_view.examine() if c.node_view is not None else None,
+        _on_node(lambda view: view.examine()),
         views=frozenset((View.NODE,)),
         footer="doctor",
         enabled=_can_examine,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cockpit.errors import UsageError
 from cockpit.model.types import Job, JobState
-from cockpit.tui.actions.base import Action, Context, View, Words, with_job
+from cockpit.tui.actions.base import Action, Context, View, Words, on, with_job
 
 
 class JobsDo(Protocol):
@@ -33,12 +33,12 @@ class JobDo(Protocol):
 
 
 class OrdersDo(Protocol):
-    """The desk that asks before it orders. Without a job it is about `Context.job`; `cancel` and
-    `restart` in the list of jobs about those that are marked."""
+    """The desk that asks before it orders. Without a job it is about `Context.job`; `cancel`,
+    `restart` and `restart_ranks` in the list of jobs about those that are marked."""
 
     @property
     def chosen(self) -> Sequence[Job]:
-        """The jobs that `restart` would be about."""
+        """The jobs that `restart` and `restart_ranks` would be about."""
 
     @property
     def targets(self) -> Sequence[Job]:
@@ -85,12 +85,12 @@ def _can_restart(context: Context) -> str | None:
 
 
 def _with_ranks(context: Context) -> str | None:
-    job = context.job
-    if job is None:
-        return "no job is selected"
-    if job.state is not JobState.RUNNING or job.seen_at is not None:
-        return f"{job.name} does not run"
-    return None
+    return _against_running(context.job) if context.job is not None else "no job is selected"
+
+
+def _against_running(job: Job) -> str | None:
+    runs = job.state is JobState.RUNNING and job.seen_at is None
+    return None if runs else f"{job.name} does not run"
 
 
 def _with_stacks(context: Context) -> str | None:
@@ -112,11 +112,17 @@ def _with_attempts(context: Context) -> str | None:
 
 
 def _can_restart_ranks(context: Context) -> str | None:
-    job = context.job
-    if job is not None and job.kind == "command":
+    jobs = context.orders.chosen
+    if not jobs:
+        return "no job is selected"
+    reasons = (_against_ranks(context, job) for job in jobs)
+    return next((reason for reason in reasons if reason), context.missing("orders") or None)
+
+
+def _against_ranks(context: Context, job: Job) -> str | None:
+    if job.kind == "command":
         return f"{job.name} is a command: it has no ranks"
-    reason = _with_ranks(context) or (context.busy_with(job) if job is not None else "")
-    return reason or context.missing("orders") or None
+    return _against_running(job) or context.busy_with(job) or None
 
 
 def _named(
@@ -144,20 +150,8 @@ def _show(context: Context, argument: str) -> None:
         context.show(View.JOB)
 
 
-def _on_jobs(do: Callable[[JobsDo], None]) -> Callable[[Context], None]:
-    def run(context: Context) -> None:
-        if context.jobs is not None:
-            do(context.jobs)
-
-    return run
-
-
-def _on_job(do: Callable[[JobDo], None]) -> Callable[[Context], None]:
-    def run(context: Context) -> None:
-        if context.job_view is not None:
-            do(context.job_view)
-
-    return run
+_on_jobs = on(lambda context: context.jobs)
+_on_job = on(lambda context: context.job_view)
 
 
 def _filtered(context: Context) -> str | None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from cockpit.tui.actions.base import Action, Context, Filterable, Pane, View, Words, with_pane
+from cockpit.tui.actions.base import Action, Context, View, Words, on, with_pane
 
 _LISTS = frozenset((View.FLEET, View.JOBS))
 _MARKS = frozenset((View.FLEET, View.JOBS, View.JOB))
 
 
-def _on_pane(do: Callable[[Pane], None]) -> Callable[[Context], None]:
-    def run(context: Context) -> None:
-        if context.pane is not None:
-            do(context.pane)
-
-    return run
+_on_pane = on(lambda context: context.pane)
+_on_filterable = on(lambda context: context.filterable)
 
 
 def _with_filter(context: Context) -> str | None:
@@ -23,14 +17,8 @@ def _with_filter(context: Context) -> str | None:
 
 
 def _filter(context: Context, argument: str) -> None:
-    shown: Filterable | None = context.filterable
-    if shown is not None:
-        shown.set_filter(argument)
-
-
-def _open_filter(context: Context) -> None:
     if context.filterable is not None:
-        context.filterable.open_filter()
+        context.filterable.set_filter(argument)
 
 
 def _marked(context: Context) -> str | None:
@@ -50,7 +38,7 @@ ACTIONS = (
         "list.filter",
         "Filter: text or /regex/; ! inverts",
         ("slash",),
-        _open_filter,
+        _on_filterable(lambda shown: shown.open_filter()),
         footer="filter",
         enabled=_with_filter,
         words=Words(("filter",), "TEXT", _filter),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cockpit.errors import UsageError
-from cockpit.tui.actions.base import Action, Context, View, Words
+from cockpit.tui.actions.base import Action, Context, View, Words, on
 
 
 class LogDo(Protocol):
@@ -55,12 +55,7 @@ def _with_log(context: Context) -> str | None:
     return None if context.log_pane is not None else "no log is on the screen"
 
 
-def _on_log(do: Callable[[LogDo], None]) -> Callable[[Context], None]:
-    def run(context: Context) -> None:
-        if context.log_pane is not None:
-            do(context.log_pane)
-
-    return run
+_on_log = on(lambda context: context.log_pane)
 
 
 def _to_logs(do: Callable[[LogDo, str], None]) -> Callable[[Context, str], None]:

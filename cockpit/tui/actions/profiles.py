@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from cockpit.tui.actions.base import Action, Context, View, Words
+from cockpit.tui.actions.base import Action, Context, View, Words, on
 
 
 class ProfilesDo(Protocol):
@@ -92,12 +92,12 @@ def _on_cluster(context: Context) -> str | None:
     return _can(context)
 
 
-def _with(do: Callable[[KeeperDo, ProfilesDo], None]) -> Callable[[Context], None]:
-    def run(context: Context) -> None:
-        if context.profiles is not None:
-            do(context.keeper, context.profiles)
+_on_profiles = on(lambda c: (c.keeper, c.profiles) if c.profiles is not None else None)
 
-    return run
+
+def _with(do: Callable[[KeeperDo, ProfilesDo], None]) -> Callable[[Context], None]:
+    """An action of the keeper, on what the view's cursor is on."""
+    return _on_profiles(lambda both: do(*both))
 
 
 def _here(context: Context) -> str:

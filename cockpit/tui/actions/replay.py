@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cockpit.errors import UsageError
-from cockpit.tui.actions.base import Action, Context, Words
-from cockpit.tui.source import Replaying
+from cockpit.tui.actions.base import Action, Context, Words, on
 
 
 def _with_replay(context: Context) -> str | None:
     return None if context.replay is not None else "nothing is being replayed"
 
 
-def _do(order: Callable[[Replaying], None]) -> Callable[[Context], None]:
-    def run(context: Context) -> None:
-        if context.replay is not None:
-            order(context.replay)
-
-    return run
+_on_replay = on(lambda context: context.replay)
 
 
 def _pause(context: Context) -> None:
@@ -63,7 +57,7 @@ ACTIONS: tuple[Action, ...] = (
         "replay.slower",
         "Replay: half as fast",
         ("less_than_sign",),
-        _do(lambda replay: replay.slower()),
+        _on_replay(lambda replay: replay.slower()),
         enabled=_with_replay,
         words=Words(("slower",)),
     ),
@@ -71,7 +65,7 @@ ACTIONS: tuple[Action, ...] = (
         "replay.faster",
         "Replay: twice as fast",
         ("greater_than_sign",),
-        _do(lambda replay: replay.faster()),
+        _on_replay(lambda replay: replay.faster()),
         enabled=_with_replay,
         words=Words(("speed", "faster"), "[N]", _rate, _rates),
     ),
@@ -79,7 +73,7 @@ ACTIONS: tuple[Action, ...] = (
         "replay.next",
         "Replay: on to the next event",
         ("ctrl+n",),
-        _do(lambda replay: replay.next_event()),
+        _on_replay(lambda replay: replay.next_event()),
         enabled=_with_replay,
         words=Words(("next",)),
     ),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 FRAME = """
-Screen { layout: vertical; background: $background; color: $foreground; }
+Screen {
+    layout: vertical; layers: default room;
+    background: $background; color: $foreground;
+}
 
 #top, #footer { height: 1; }
 #views { height: 1fr; }
@@ -11,9 +14,10 @@ Screen { layout: vertical; background: $background; color: $foreground; }
 #command-hint, #command-entry { height: 1; }
 #command-prompt { width: 1; background: $bar; }
 #command { height: 1; width: 1fr; background: $bar; }
-#too-small { display: none; height: 1fr; content-align: center middle; }
-Screen.-too-small #views, Screen.-too-small #top, Screen.-too-small #footer { display: none; }
-Screen.-too-small #too-small { display: block; }
+TooSmall {
+    display: none; layer: room; dock: top; width: 100%; height: 100%; background: $background;
+}
+Screen.-too-small > TooSmall { display: block; }
 
 CockpitView { height: 1fr; }
 """
@@ -91,7 +95,8 @@ ModalScreen { align: center middle; background: $background 60%; }
 .line { height: 1; }
 #heard { height: 0; }
 .dialog Choices { margin-bottom: 1; }
-.-short .dialog #what { max-height: 3; margin-bottom: 0; }
+.-short .dialog #what { margin-bottom: 0; }
+.dialog #more { height: 1; display: none; color: $tone-dim; }
 .-short .dialog Choices, .-short .dialog Input, .-short .dialog #outcome { margin-bottom: 0; }
 ProgressDialog .dialog { width: 104; }
 PlotDialog .dialog { width: 130; border: round $tone-accent; }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import time
 
+from cockpit.model.causewords import predicate, subject
 from cockpit.model.doctor import Level
 from cockpit.model.types import (
     Cause,
@@ -75,6 +76,9 @@ LEVEL = {
     Level.UNKNOWN: ("?", "stale"),
 }
 """How grave a finding of the doctor is."""
+
+COMMAND = "command"
+"""The kind of job that has no ranks."""
 
 STALE_AFTER = 3.5
 """Seconds without a sample after which figures are old: three samples were missed."""
@@ -147,10 +151,9 @@ def rate_of(step_time: float | None) -> str:
 
 
 def who(cause: Cause) -> str:
-    """Where a cause comes from: "rank 3 on gpu02", "rank 3 and 2 others alike", "all 4 ranks,
-    first rank 3 on gpu02"."""
-    rank = "" if cause.rank is None else f"rank {cause.rank}"
-    place = " on ".join(part for part in (rank, cause.node) if part)
+    """Where a cause comes from: "rank 3 on gpu02", "the command on gpu02", "rank 3 and 2 others
+    alike", "all 4 ranks, first rank 3 on gpu02"."""
+    place = " on ".join(part for part in (subject(cause), cause.node) if part)
     if cause.everyone:
         return ", first ".join(part for part in (f"all {cause.alike + 1} ranks", place) if part)
     if cause.alike:
@@ -182,9 +185,12 @@ def what(cause: Cause) -> str:
 def cause_line(cause: Cause) -> str:
     """ "rank 3 on gpu02: exit 7: RuntimeError: boom"; what a rule recognised comes first, and
     nothing is said twice."""
-    how, message = what(cause), cause.message
+    how, message = what(cause), predicate(cause)
     if cause.kind == "cancelled":
         return message or how
+    if message and message != cause.message:
+        # Its message says what happened to the process that it begins with.
+        how = ""
     for same in (f"killed by {how}", f"exited with code {cause.exit_code}"):
         if message == same or message.startswith(f"{same} ("):
             message = message[len(same) :].strip()
@@ -206,7 +212,7 @@ def ranks_of(job: Job) -> int:
 def extent(job: Job) -> str:
     """How much a job is: "4 ranks on 2 nodes", "1 command on 1 node"."""
     number, thing = ranks_of(job), "rank"
-    if job.kind == "command":
+    if job.kind == COMMAND:
         number, thing = len(job.nodes), "command"
     return f"{count_of(number, thing)} on {count_of(len(job.nodes), 'node')}"
 
@@ -230,6 +236,11 @@ def verdict(job: Job, now: float) -> tuple[str, str]:
         by = f" by {job.cancelled_by}" if job.cancelled_by else ""
         return f"the job is being cancelled{by}", "warn"
     newest = job.history[-1] if job.history else None
+    failed = [node.name for node in job.nodes if node.why and not node.ranks]
+    if failed and (newest is None or newest.ended_at is None):
+        rest = sum(not node.state.ended for node in job.nodes)
+        verb = "goes" if rest == 1 else "go"
+        return f"{', '.join(failed)} failed: {count_of(rest, 'node')} {verb} on", "bad"
     if newest is None or newest.ended_at is not None:
         return "recovering: the next generation has not formed yet", "warn"
     number = newest.generation
@@ -239,16 +250,28 @@ def verdict(job: Job, now: float) -> tuple[str, str]:
     if "degraded" in job.flags or any(node.state is NodeState.LOST for node in job.nodes):
         return f"restarted: {name}, but not with all of its nodes", "warn"
     ran = count_of(newest.world_size, "rank")
-    if job.kind == "command":
+    if job.kind == COMMAND:
         ran = count_of(len(job.nodes), "command")
     if not _proven(job, number, now - newest.started_at):
         return f"restarted: {name} is starting with {ran}", "warn"
     return f"recovered: {name} runs with {ran} since {clock_time(newest.started_at)}", "ok"
 
 
+def is_starting(job: Job, now: float) -> bool:
+    """Whether the newest generation has formed, and nothing tells yet that its ranks are at work.
+    Ranks that were and fell silent, or failed, are not starting."""
+    newest = job.history[-1] if job.history else None
+    if newest is None or newest.ended_at is not None or job.state.ended:
+        return False
+    ranks = [rank for node in job.nodes for rank in node.ranks]
+    if any(r.stage in (Stage.SILENT, Stage.UNKNOWN) or r.state is RankState.FAILED for r in ranks):
+        return False
+    return not _proven(job, newest.generation, now - newest.started_at)
+
+
 def _proven(job: Job, generation: int, seconds: float) -> bool:
     """Whether the ranks of that generation, which began `seconds` ago, are known to be at work."""
-    if job.kind == "command":
+    if job.kind == COMMAND:
         return job.state is JobState.RUNNING and seconds >= PROVEN_AFTER
     ranks = [rank for node in job.nodes if node.generation == generation for rank in node.ranks]
     if not ranks or any(rank.state is RankState.FAILED for rank in ranks):

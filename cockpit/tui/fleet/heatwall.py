@@ -12,11 +12,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.color import Color
 from textual.filter import LineFilter
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
@@ -81,7 +80,7 @@ class HeatWall(LineWidget, Generic[T], can_focus=True):
         self._cursor_key: str | None = None
         self._first = 0
         self._layout = Layout(1, 8, 1)
-        self._segments: dict[Span, tuple[Segment, int]] = {}
+        self._segments: dict[Span, tuple[Segment, int, str]] = {}
         self._filters: tuple[LineFilter, ...] = ()
 
     def show(
@@ -221,6 +220,7 @@ class HeatWall(LineWidget, Generic[T], can_focus=True):
     def _strip(self, row: Line, width: int) -> Strip:
         known = self._segments
         segments: list[Segment] = []
+        escapes: list[str] = []
         length = 0
         for span in row.spans:
             made = known.get(span)
@@ -228,10 +228,20 @@ class HeatWall(LineWidget, Generic[T], can_focus=True):
                 made = self._remember(span)
             segments.append(made[0])
             length += made[1]
+            escapes.append(made[2])
+        if length < width:
+            blank = self._remember(Span(" " * (width - length)))
+            segments.append(blank[0])
+            escapes.append(blank[2])
+            length = width
         strip = Strip(segments, length)
-        return strip if length == width else strip.adjust_cell_length(width, self._empty_style())
+        if length > width:
+            return strip.crop(0, width)
+        # What `render` would make of the same parts.
+        strip._render_cache = "".join(escapes)  # noqa: SLF001
+        return strip
 
-    def _remember(self, span: Span) -> tuple[Segment, int]:
+    def _remember(self, span: Span) -> tuple[Segment, int, str]:
         """What Textual draws of a span, as its filters (no colours, ASCII only) leave it."""
         if len(self._segments) >= REMEMBERED:
             self._segments.clear()
@@ -239,19 +249,12 @@ class HeatWall(LineWidget, Generic[T], can_focus=True):
         segments = [Segment(text, self._style(span.tone, ""))]
         for each in self._filters:
             segments = each.apply(segments, self._backdrop or Color(0, 0, 0))
-        made = self._segments[span] = segments[0], cell_len(text)
+        escapes = Strip(segments[:1]).render(self.app.console)
+        made = self._segments[span] = segments[0], cell_len(text), escapes
         return made
 
-    def _empty_style(self) -> Style | None:
-        return self._remember(_BLANK)[0].style
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        if self.outer_size != self.size:
-            return super().render_lines(crop)
-        strips = [self.render_line(y) for y in crop.line_range]
-        if crop.column_span != (0, self.size.width):
-            return [strip.crop(*crop.column_span) for strip in strips]
-        return strips
+    def _filters_to_do(self) -> Sequence[LineFilter]:
+        return ()  # its spans went through them, see `_remember`
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -280,6 +283,3 @@ class HeatWall(LineWidget, Generic[T], can_focus=True):
         self._go(index)
         if event.chain == 2:
             self.post_message(self.Opened())
-
-
-_BLANK = Span(" ")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
+from cockpit.model.types import LinkState
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, fit, join, line, width_of
 from cockpit.tui.draw.words import HEALTH, JOB, LINK, clock_time, size_of, span_of_time
@@ -113,10 +114,13 @@ def legend(items: Iterable[NodeItem]) -> list[Span]:
     return shown
 
 
-def alert_lines(alerts: Sequence[Alert], width: int, height: int) -> list[Line]:
-    """The worst alerts that there is room for in `height` lines, and how many more there are."""
+def alert_lines(
+    alerts: Sequence[Alert], width: int, height: int, items: Sequence[NodeItem] = ()
+) -> list[Line]:
+    """The worst alerts that there is room for in `height` lines, and how many more there are.
+    `items`: all nodes; one that was never reached may yet have something to say."""
     if not alerts:
-        return [line(Span(" ● nothing is wrong", "dim"))]
+        return [_all_well(items)]
     rows: list[Line] = []
     shown = 0
     while shown < len(alerts) and len(rows) < height:
@@ -124,6 +128,19 @@ def alert_lines(alerts: Sequence[Alert], width: int, height: int) -> list[Line]:
         rows.append(row)
         shown += count
     return rows
+
+
+def _all_well(items: Sequence[NodeItem]) -> Line:
+    """That nothing is wrong, as far as anybody knows."""
+    unheard = sum(1 for item in items if item.node.link.state is LinkState.CONNECTING)
+    if not unheard:
+        return line(Span(" ● nothing is wrong", "dim"))
+    glyph, tone = LINK[LinkState.CONNECTING]
+    if unheard == len(items):
+        text = f"connecting to {count_of(unheard, 'node')}: nothing is known yet"
+        return line(Span(f" {glyph} {text}", tone))
+    text = f"{unheard} of {count_of(len(items), 'node')} not reached yet"
+    return line(Span(" ● nothing is wrong so far", "dim"), SEPARATOR, Span(f"{glyph} {text}", tone))
 
 
 def _alert_line(alerts: Sequence[Alert], width: int, last: bool) -> tuple[Line, int]:

@@ -65,12 +65,18 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
     )
 
 
+def _name_of(item: NodeItem) -> tuple[object, ...]:
+    """A key by what the node is called: by its cluster first where that is said."""
+    cluster = natural(item.node.cluster) if item.several else ()
+    return cluster, natural(item.node.name), item.node.cluster
+
+
 def in_order(items: Sequence[NodeItem], sort: Sort, gauge: Gauge) -> list[NodeItem]:
     """What is equal keeps its place."""
     if sort is Sort.PROBLEMS:
         return sorted(items, key=lambda item: GRAVITY[item.condition])
     if sort is Sort.NAME:
-        return sorted(items, key=lambda item: (natural(item.node.name), item.node.cluster))
+        return sorted(items, key=_name_of)
     weights = {item.key: weight(gauge, item) for item in items if not item.stale}
 
     def heaviest_first(item: NodeItem) -> tuple[bool, float]:

@@ -228,7 +228,7 @@ class FleetView(CockpitView):
         height = self._body.size.height + self._alerts.size.height - 1
         blank = height - self._rows(height) + quiet
         room = 1 + min(max(blank, 0), fleetlines.MOST_ALERTS - 1)
-        rows = fleetlines.alert_lines(wrong, self.size.width, room)
+        rows = fleetlines.alert_lines(wrong, self.size.width, room, self._all)
         if quiet and len(rows) > 1:
             # Nothing happened: the line of the events is one more for alerts.
             events = rows.pop()

@@ -12,15 +12,13 @@ from cockpit.model.types import LinkState, Node
 from cockpit.tui.actions import View
 from cockpit.tui.draw.spans import Line, Span
 from cockpit.tui.errands import start
+from cockpit.tui.filtered import FilteredView
 from cockpit.tui.frame import Frame, node_key
 from cockpit.tui.house import debugging
 from cockpit.tui.house.debugging import Fact, Readings
 from cockpit.tui.house.vitals import resident
-from cockpit.tui.sifting import Sift
 from cockpit.tui.source import Call
 from cockpit.tui.terminal import meter_of
-from cockpit.tui.view import CockpitView
-from cockpit.tui.widgets.filterline import FilterLine
 from cockpit.tui.widgets.grid import RowGrid
 from cockpit.tui.widgets.lines import Lines
 
@@ -35,8 +33,8 @@ _TROUBLE_FIRST = (
 )
 
 
-class DebugView(CockpitView):
-    """Satisfies `Filterable`: the filter is about the calls."""
+class DebugView(FilteredView):
+    """The filter is about the calls."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -63,8 +61,6 @@ class DebugView(CockpitView):
             empty="looking…",
             id="debug-facts",
         )
-        self._line = FilterLine(id="debug-filter")
-        self._sift = Sift()
         self._looked = float("-inf")
         self._heard: tuple[float, int] | None = None
         self._traffic = 0.0
@@ -115,35 +111,6 @@ class DebugView(CockpitView):
         if (node := self.node) is not None:
             self.cockpit.show_node(node_key(node))
 
-    # ------------------------------------------------------------------------ filter
-
-    @property
-    def pattern(self) -> str:
-        return self._sift.pattern
-
-    def open_filter(self) -> None:
-        self._line.open(self.pattern)
-
-    def set_filter(self, pattern: str) -> None:
-        self._sift = Sift(pattern)
-        self._look()
-
-    def clear_filter(self) -> bool:
-        was_open = self._line.close()
-        filtered = bool(self.pattern)
-        if was_open or filtered:
-            self.set_filter("")
-            self._calls.focus()
-        return was_open or filtered
-
-    def on_filter_line_typed(self, event: FilterLine.Typed) -> None:
-        event.stop()
-        self.set_filter(event.pattern)
-
-    def on_filter_line_left(self, event: FilterLine.Left) -> None:
-        event.stop()
-        self._calls.focus()
-
     # ------------------------------------------------------------------------ drawing
 
     def _last(self) -> Frame:
@@ -156,7 +123,7 @@ class DebugView(CockpitView):
             self._beating = True
             start(self, self._beat(), "heartbeat")
         if abs(frame.mono - self._looked) >= PERIOD:
-            self._look()
+            self._arrange()
 
     async def _beat(self) -> None:
         """The fine heartbeat, for as long as this page is on the screen."""
@@ -165,7 +132,7 @@ class DebugView(CockpitView):
         finally:
             self._beating = False
 
-    def _look(self) -> None:
+    def _arrange(self) -> None:
         frame = self._frame
         if frame is None:
             return
@@ -209,8 +176,4 @@ class DebugView(CockpitView):
 
     def _heading(self, calls: Sequence[Call]) -> Line:
         spans = [Span(" Debug", "title"), Span(f"  calls [{len(calls)}]", "dim")]
-        if self.pattern:
-            spans.append(Span(f"  /{self.pattern}", "accent"))
-        if self._sift.error:
-            spans.append(Span(f"  {self._sift.error}", "warn"))
-        return Line(tuple(spans))
+        return Line((*spans, *self._filter_spans()))

@@ -12,11 +12,9 @@ from cockpit.model.types import Job, Node
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, cut
 from cockpit.tui.draw.words import clock_time
+from cockpit.tui.filtered import FilteredView
 from cockpit.tui.frame import Frame
 from cockpit.tui.house.happenings import KEPT, Happening
-from cockpit.tui.sifting import Sift
-from cockpit.tui.view import CockpitView
-from cockpit.tui.widgets.filterline import FilterLine
 from cockpit.tui.widgets.grid import Column, Row, RowGrid, cell
 from cockpit.tui.widgets.lines import Lines
 
@@ -65,9 +63,7 @@ def key(happening: Happening) -> str:
     return f"{happening.at!r} {happening.kind} {happening.text}"
 
 
-class EventsView(CockpitView):
-    """Satisfies `Filterable`."""
-
+class EventsView(FilteredView):
     def __init__(self, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._title = Lines(id="events-title")
@@ -75,8 +71,6 @@ class EventsView(CockpitView):
             COLUMNS, row, key, empty="nothing has happened yet", id="events-grid"
         )
         self._detail = Lines(id="events-detail")
-        self._line = FilterLine(id="events-filter")
-        self._sift = Sift()
         self._frame: Frame | None = None
         self._drawn: Sequence[Happening] | None = None
 
@@ -109,35 +103,6 @@ class EventsView(CockpitView):
             self.cockpit.show_node(f"{node.cluster}/{node.name}")
         elif self._grid.current is not None:
             self.cockpit.say("what this was about is not known any more", severity="warning")
-
-    # ------------------------------------------------------------------------ filter
-
-    @property
-    def pattern(self) -> str:
-        return self._sift.pattern
-
-    def open_filter(self) -> None:
-        self._line.open(self.pattern)
-
-    def set_filter(self, pattern: str) -> None:
-        self._sift = Sift(pattern)
-        self._arrange()
-
-    def clear_filter(self) -> bool:
-        was_open = self._line.close()
-        filtered = bool(self.pattern)
-        if was_open or filtered:
-            self.set_filter("")
-            self._grid.focus()
-        return was_open or filtered
-
-    def on_filter_line_typed(self, event: FilterLine.Typed) -> None:
-        event.stop()
-        self.set_filter(event.pattern)
-
-    def on_filter_line_left(self, event: FilterLine.Left) -> None:
-        event.stop()
-        self._grid.focus()
 
     # ------------------------------------------------------------------------ drawing
 
@@ -177,8 +142,4 @@ class EventsView(CockpitView):
         spans = [Span(" Events", "title"), Span(f" [{count}]", "dim")]
         if total >= KEPT:
             spans.append(Span(f"  the newest {count_of(KEPT, 'event')}", "dim"))
-        if self.pattern:
-            spans.append(Span(f"  /{self.pattern}", "accent"))
-        if self._sift.error:
-            spans.append(Span(f"  {self._sift.error}", "warn"))
-        return Line(tuple(spans))
+        return Line((*spans, *self._filter_spans()))

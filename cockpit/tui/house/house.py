@@ -18,6 +18,7 @@ from textual.filter import LineFilter
 
 from cockpit.errors import CockpitError, UsageError
 from cockpit.model.types import LinkState
+from cockpit.text import clean
 from cockpit.tui.actions.base import View
 from cockpit.tui.draw.ascii_only import AsciiFilter, to_ascii
 from cockpit.tui.errands import start
@@ -103,11 +104,15 @@ class House:
     def defect(self, text: str) -> None:
         """Something failed that should not: said once, however often it does."""
         if text not in self._defects:
-            from cockpit.tui.house.happenings import Happening
-
             self._defects.add(text)
-            self.chronicle.note(Happening(self._app.frame.wall, "note", "bad", text))
+            self.note(self._app.frame.wall, "bad", text)
             self._app.say(text, severity="error")
+
+    def note(self, at: float, tone: str, text: str) -> None:
+        """Keep among the events what the screen has to say of itself."""
+        from cockpit.tui.house.happenings import Happening
+
+        self.chronicle.note(Happening(at, "note", tone, clean(text)))
 
     # --------------------------------------------------------------- what actions ask
 

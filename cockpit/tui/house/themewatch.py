@@ -46,15 +46,20 @@ class ThemeWatch:
 
     async def watch(self, app: CockpitApp) -> None:
         """Take up what changes, until cancelled."""
-        known = await asyncio.to_thread(stamps, self._folders)
-        if not self._complete:
-            self.take(app, await asyncio.to_thread(themes.load, self._folders))
+        known: Stamps | None = None
         while True:
+            try:
+                known = await self._look(app, known)
+            except Exception as error:  # noqa: BLE001 - a defect is no reason to look away
+                app.house.defect(f"watching theme files: {type(error).__name__}: {error}")
             await asyncio.sleep(PERIOD)
-            found = await asyncio.to_thread(stamps, self._folders)
-            if found != known:
-                known = found
-                self.take(app, await asyncio.to_thread(themes.load, self._folders))
+
+    async def _look(self, app: CockpitApp, known: Stamps | None) -> Stamps:
+        """Take up what has changed since the files looked like this; None at the first look."""
+        found = await asyncio.to_thread(stamps, self._folders)
+        if found != known and not (known is None and self._complete):
+            self.take(app, await asyncio.to_thread(themes.load, self._folders))
+        return found
 
     def take(self, app: CockpitApp, result: ThemeLoadResult) -> None:
         """Use these themes from now on."""

@@ -37,28 +37,38 @@ COLUMNS = (
 
 
 class GenerationItem(NamedTuple):
-    """A generation and how long it ran, in whole seconds."""
+    """A generation and how long it ran, in whole seconds. `starting`: nothing tells yet that its
+    ranks are at work."""
 
     generation: Generation
     seconds: int
+    starting: bool = False
 
 
 def key_of(generation: Generation) -> str:
     return f"{generation.attempt}.{generation.generation}"
 
 
-def items_of(history: Sequence[Generation], now: float) -> list[GenerationItem]:
-    """The newest first."""
+def items_of(
+    history: Sequence[Generation], now: float, *, starting: bool = False
+) -> list[GenerationItem]:
+    """The newest first. `starting`: of the newest that runs."""
     return [
-        GenerationItem(item, int((item.ended_at or now) - item.started_at))
+        GenerationItem(
+            item,
+            int((item.ended_at or now) - item.started_at),
+            starting and item is history[-1] and item.ended_at is None,
+        )
         for item in reversed(history)
     ]
 
 
-def ended_by(generation: Generation) -> tuple[str, str]:
-    """What ended a generation, and its tone."""
+def ended_by(generation: Generation, *, starting: bool = False) -> tuple[str, str]:
+    """What ended a generation, or how it goes on, and its tone."""
     if generation.ended_at is None:
-        return "● runs", "ok"
+        if generation.cause is not None:
+            return f"● runs on; ✖ {cause_line(generation.cause)}", "bad"
+        return ("◔ is starting", "busy") if starting else ("● runs", "ok")
     if generation.cause is not None and generation.cause.kind == CANCELLED:
         return f"■ {cause_line(generation.cause)}", "warn"
     if generation.cause is not None:
@@ -77,8 +87,8 @@ def row(item: GenerationItem) -> Row:
             cell(clock_time(generation.started_at)),
             cell(until),
             cell(span_of_time(item.seconds)),
-            cell(str(generation.world_size)),
-            cell(*ended_by(generation)),
+            cell(str(generation.world_size or "--")),
+            cell(*ended_by(generation, starting=item.starting)),
         )
     )
 

@@ -20,18 +20,23 @@ from textual.widgets import Static
 from cockpit.model.checkpoints import words as checkpoint_words
 from cockpit.model.restarts import restarts_text
 from cockpit.model.types import Job, JobNode
-from cockpit.protocol.records import JobRecord, SecretRef
+from cockpit.protocol.records import JobRecord
+from cockpit.protocol.secretref import SecretRef
 from cockpit.text import clean, count_of
 from cockpit.tui.dialogs import GridDialog, content
-from cockpit.tui.draw.spans import Line, Span, line
-from cockpit.tui.draw.words import cause_line, ranks_of, size_of, span_of_time
+from cockpit.tui.draw.spans import Line, Span, line, width_of
+from cockpit.tui.draw.words import COMMAND, cause_line, ranks_of, size_of, span_of_time
+from cockpit.tui.jobs.joblist import command_of, flags_of
 from cockpit.tui.orders.wording import numbers
-from cockpit.tui.widgets.grid import Cell, Column, Row, RowGrid
+from cockpit.tui.widgets.grid import MARKER, Cell, Column, Row, RowGrid
+from cockpit.tui.widgets.reader import wrapped
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 MASK = "••••••"
 LABEL = 13
 """Cells of the words at the left."""
+LEAST = 20
+"""Cells that must be left beside them to fold a line there."""
 
 
 class DescribeDialog(GridDialog[None, "tuple[int, Line]"]):
@@ -56,12 +61,34 @@ class DescribeDialog(GridDialog[None, "tuple[int, Line]"]):
             yield self._grid
 
     def on_mount(self) -> None:
-        self._grid.styles.height = min(len(self._lines), max(self.size.height - 6, 3))
-        self._grid.show(list(enumerate(self._lines)))
+        self._show()
         self._grid.focus()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        """What is wider than the dialog goes on in the next row, behind the words at the left."""
+        width = (self._grid.size.width or self.size.width) - len(MARKER)
+        rows = [row for each in self._lines for row in folded(each, width)]
+        self._grid.styles.height = min(len(rows), max(self.size.height - 6, 3))
+        self._grid.show(list(enumerate(rows)))
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+def folded(row: Line, width: int) -> list[Line]:
+    """One line in as many as it needs, each `width` cells at most."""
+    if width_of(row.spans) <= width:
+        return [row]
+    label, *rest = row.spans
+    indent = width_of((label,))
+    if not rest or width - indent < LEAST:
+        return wrapped([row], width)
+    first, *more = wrapped([Line(tuple(rest))], width - indent)
+    blank = Span(" " * indent)
+    return [Line((label, *first.spans)), *(Line((blank, *each.spans)) for each in more)]
 
 
 def lines(job: Job, record: JobRecord | None, now: float) -> tuple[Line, ...]:
@@ -91,7 +118,8 @@ def moment(at: float | None) -> str:
 
 def _who(job: Job, now: float) -> Iterator[Line]:
     yield _row("id", job.id)
-    yield _row("state", job.state.value, Span(" ".join(("", *job.flags)), "warn"))
+    flags = [part for flag in flags_of(job) for part in (Span("  "), flag.span)]
+    yield _row("state", job.state.value, *flags)
     if job.seen_at is not None:
         yield _row("last seen", Span(f"{span_of_time(now - job.seen_at)} ago", "stale"))
     yield _row("launched", f"{moment(job.created_at)} by {job.created_by}")
@@ -115,7 +143,7 @@ def _who(job: Job, now: float) -> Iterator[Line]:
 
 def _what(job: Job, record: JobRecord | None) -> Iterator[Line]:
     yield _title("what runs")
-    yield _row("command", clean(shlex.join(job.command)))
+    yield _row("command", command_of(job))
     if record is not None:
         yield _row("argv", clean(shlex.join(record.argv)))
         yield _row("folder", clean(record.working_dir))
@@ -129,7 +157,9 @@ def _plan(record: JobRecord) -> Iterator[Line]:
         if record.min_nodes == record.max_nodes
         else f"{record.min_nodes} to {record.max_nodes} nodes"
     )
-    yield _row("nodes", f"{span}, {record.nproc_per_node} ranks on each")
+    number = record.nproc_per_node
+    ranks = count_of(number, "rank") if isinstance(number, int) else f"{number} ranks"
+    yield _row("nodes", span if record.kind == COMMAND else f"{span}, {ranks} on each")
     yield _row("restarts", f"at most {record.max_restarts} an attempt")
     yield _row("grace", f"{record.grace:g} s between SIGTERM and SIGKILL")
     if record.log_limit:
@@ -166,7 +196,8 @@ def _origin(secret: SecretRef) -> str:
 
 
 def _nodes(job: Job) -> Iterator[Line]:
-    yield _title(f"{count_of(len(job.nodes), 'node')}, {count_of(ranks_of(job), 'rank')}")
+    ranks = f", {count_of(ranks_of(job), 'rank')}" if ranks_of(job) else ""
+    yield _title(f"{count_of(len(job.nodes), 'node')}{ranks}")
     for node in job.nodes:
         yield _row(f"{node.node_rank} {node.name}", _place(node))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from cockpit.model.logtypes import Origin
 from cockpit.model.types import Generation, Job, JobNode, Node, Rank
 from cockpit.text import clean_line, count_of
 from cockpit.tui.actions import View
 from cockpit.tui.draw.spans import Line, Span, line
+from cockpit.tui.draw.words import is_starting
 from cockpit.tui.frame import Frame
 from cockpit.tui.jobs import attempts, jobhead, ranktable
 from cockpit.tui.jobs.attempts import GenerationItem
@@ -225,7 +228,8 @@ class JobView(CockpitView):
         self._attempts.show(attempts.drawn(job.history, width, frame.wall, self._chosen))
         self._timeline.display = tall and len(job.history) > 1
         self._timeline.styles.max_height = min(len(job.history), TIMELINE_ROWS) + 1
-        self._timeline.show(attempts.items_of(job.history, frame.wall))
+        starting = is_starting(job, frame.wall)
+        self._timeline.show(attempts.items_of(job.history, frame.wall, starting=starting))
         if self._arriving is not None:
             self._timeline.top()
         lines = _told(job, self._generation_chosen(job), 5 if tall else 2, bool(self._chosen))
@@ -274,7 +278,8 @@ class JobView(CockpitView):
         return None if job is None else self._machines.get((job.cluster, node.name))
 
     def _read_last_lines(self, second: int) -> None:
-        """What each rank said last, as far as it is among the newest lines; once a second."""
+        """What each rank said last in its present generation, as far as it is among the newest
+        lines; once a second."""
         document = self._feed.document if self._feed is not None else None
         if document is None:
             self._rows.last = {}
@@ -284,13 +289,23 @@ class JobView(CockpitView):
             return
         self._read = state
         end = document.end
+        job = self._shown
+        now = {} if job is None else {node.name: node.generation for node in job.nodes}
         last: dict[tuple[str, int], str] = {}
         for raw in reversed(document.lines(max(end - LAST_LINES, document.first), end)):
-            if raw.origin.rank is not None:
+            if raw.origin.rank is not None and _is_of(raw.origin, job, now):
                 key = (raw.origin.node, raw.origin.rank)
                 if key not in last and raw.data.strip():
                     last[key] = clean_line(raw.data, LAST_WIDTH)
         self._rows.last = last
+
+
+def _is_of(origin: Origin, job: Job | None, generations: Mapping[str, int | None]) -> bool:
+    """Whether a stream belongs to the processes that its node runs now, or ran last."""
+    if job is None or origin.attempt != job.attempt:
+        return False
+    running = generations.get(origin.node)
+    return origin.generation is None or running is None or origin.generation == running
 
 
 def _told(job: Job, generation: Generation | None, rows: int, asked: bool) -> tuple[Line, ...]:

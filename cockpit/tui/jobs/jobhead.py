@@ -20,7 +20,7 @@ from cockpit.tui.draw.words import (
     span_of_time,
     verdict,
 )
-from cockpit.tui.jobs.joblist import figure, state_span
+from cockpit.tui.jobs.joblist import command_of, figure, flags_of, state_span
 from cockpit.tui.widgets.bars import spark
 
 SPARK = 12
@@ -34,7 +34,7 @@ def header(job: Job, now: float) -> tuple[Line, ...]:
     seconds = runtime(job, now)
     time = "--" if seconds is None else span_of_time(seconds)
     first = [(Span(f" {job.name}", "title"),), (state_span(job),)]
-    first += [(Span(flag, "warn"),) for flag in job.flags]
+    first += [(flag.span,) for flag in flags_of(job)]
     if job.seen_at is not None:
         first.append((Span(f"? last seen {span_of_time(now - job.seen_at)} ago", "stale"),))
     if job.seen_at is None or job.state.ended:
@@ -47,7 +47,7 @@ def header(job: Job, now: float) -> tuple[Line, ...]:
         (Span(f" {job.launcher} on {job.cluster}"),),
         (Span(f"by {job.created_by}"),),
         (Span(job.id, "dim"),),
-        (Span("$ ", "dim"), Span(" ".join(job.command))),
+        (Span("$ ", "dim"), Span(command_of(job))),
     ]
     return Line(join(first, _DOT)), Line(join(second, _DOT))
 
@@ -107,13 +107,14 @@ def _stalled(job: Job, now: float) -> tuple[Line, ...]:
     if "cancelling" in job.flags:
         done, _ = verdict(job, now)
     stacks = "; b shows where the ranks are" if not job.state.ended else ""
+    seen = f"{stall.where}; " if stall.where else ""
     return (
         line(
             Span(" ◇ stalled ", "bad"),
             Span(f"{clock_time(stall.at)} ", "dim"),
             Span(who, "bad"),
         ),
-        line(Span(f" → {done}{stacks}", "warn")),
+        line(Span(f" → {seen}{done}{stacks}", "warn")),
     )
 
 

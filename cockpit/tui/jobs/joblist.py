@@ -7,12 +7,14 @@ per snapshot of that job, and of jobs on the screen only.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from cockpit.model.figures import step_time_of
 from cockpit.model.restarts import failure_of, restarts_of
 from cockpit.model.types import Job, JobState, LinkState, Metric
+from cockpit.text import clean
 from cockpit.tui.draw.spans import Line, Span, join, line
 from cockpit.tui.draw.words import JOB, cause_line, ranks_of, rate_of, runtime, span_of_time
 from cockpit.tui.frame import is_live
@@ -29,22 +31,40 @@ MARK = "◆"
 ALARMING = frozenset(("stalled", "degraded", "unknown_nodes"))
 """Flags that make a job a problem."""
 
+
+class Flag(NamedTuple):
+    """How a flag of a job looks beside its name, and what is said of it where there is room."""
+
+    glyph: str
+    words: str
+    tone: str
+
+    @property
+    def span(self) -> Span:
+        return Span(f"{self.glyph} {self.words}", self.tone)
+
+
 FLAGS = {
-    "stalled": ("◇", "bad"),
-    "degraded": ("▽", "warn"),
-    "unknown_nodes": ("?", "stale"),
-    "straggler": ("▲", "warn"),
-    "cancelling": ("◍", "warn"),
-    "waiting": ("◌", "busy"),
-    "uninstrumented": ("□", "dim"),
+    "stalled": Flag("◇", "stalled", "bad"),
+    "degraded": Flag("▽", "runs on fewer nodes", "warn"),
+    "unknown_nodes": Flag("?", "a node is silent", "stale"),
+    "straggler": Flag("▲", "a rank is slow", "warn"),
+    "cancelling": Flag("◍", "being cancelled", "warn"),
+    "waiting": Flag("◌", "waiting for nodes", "busy"),
+    "uninstrumented": Flag("□", "not instrumented", "dim"),
 }
-"""The shape of each flag beside the name; its word stands below the list."""
+"""By the name that a job has for it."""
+
+
+def flags_of(job: Job) -> list[Flag]:
+    return [FLAGS.get(name) or Flag("!", name.replace("_", " "), "warn") for name in job.flags]
+
 
 COLUMNS = (
     Column("", 1),
     Column("STATE", 11),
     Column("NAME", 12, grow=3),
-    Column("NODES", 5, align="right"),
+    Column("NODES", 7, align="right"),
     Column("RANKS", 5, align="right", drop=1),
     Column("RUNTIME", 8, align="right"),
     Column("STEP", 7, align="right", drop=3),
@@ -71,12 +91,19 @@ _REMEMBERED = 2
 
 
 class JobItem(NamedTuple):
-    """A job, how long it ran or, if it is only remembered, when it was seen, and its mark."""
+    """A job, how long it ran or, if it is only remembered, when it was seen, and its mark.
+    `asked`: a node of its cluster has answered, so that it could have told of the job."""
 
     job: Job
     runtime: int | None
     seen: int | None
     marked: bool
+    asked: bool = True
+
+
+def command_of(job: Job) -> str:
+    """What was asked to be run, as a shell would take it."""
+    return clean(shlex.join(job.command))
 
 
 def is_problem(job: Job) -> bool:
@@ -89,7 +116,8 @@ def is_problem(job: Job) -> bool:
 def text_of(job: Job) -> str:
     """What a filter looks at."""
     words = (job.name, job.id, job.state.value, job.cluster, job.launcher, job.created_by)
-    return " ".join((*words, *job.flags, *job.command))
+    flags = (flag.words for flag in flags_of(job))
+    return " ".join((*words, *job.flags, *flags, *job.command))
 
 
 def arranged(jobs: Sequence[Job], sort: str, show: str, sift: Sift) -> list[Job]:
@@ -140,13 +168,14 @@ def tally(jobs: Sequence[Job]) -> tuple[Span, ...]:
     return (Span("["), *join(parts, Span(" · ", "dim")), Span("]"))
 
 
-def item_of(job: Job, now: float, marked: bool) -> JobItem:
+def item_of(job: Job, now: float, marked: bool, *, asked: bool = True) -> JobItem:
     seconds = runtime(job, now)
     return JobItem(
         job,
         None if seconds is None else int(seconds),
         None if job.seen_at is None else int(now - job.seen_at),
         marked,
+        asked,
     )
 
 
@@ -232,12 +261,8 @@ def _figures(job: Job) -> tuple[Cell, ...]:
 
 def _name(job: Job) -> Cell:
     spans = [Span(job.name, "strong")]
-    spans += [Span(f" {glyph}", tone) for glyph, tone in map(_flag, job.flags)]
+    spans += [Span(f" {flag.glyph}", flag.tone) for flag in flags_of(job)]
     return Cell(tuple(spans))
-
-
-def _flag(flag: str) -> tuple[str, str]:
-    return FLAGS.get(flag, ("!", "warn"))
 
 
 def _nodes(job: Job) -> Cell:
@@ -258,9 +283,11 @@ def last_seen(item: JobItem) -> Line | None:
     """That the job is only remembered, and since when; None for one that a node lists."""
     if item.seen is None:
         return None
+    why = "no node that was asked knows it now"
+    if not item.asked:
+        why = f"no node of {item.job.cluster} answers"
     return line(
-        Span(f" ? last seen {span_of_time(item.seen)} ago", "stale"),
-        Span(": no node that was asked knows it now", "dim"),
+        Span(f" ? last seen {span_of_time(item.seen)} ago", "stale"), Span(f": {why}", "dim")
     )
 
 
@@ -284,7 +311,7 @@ def detail(item: JobItem, dropped: Collection[str] = ()) -> tuple[Line, ...]:
         lines.append(line(Span(f" ✖ {cause_line(found)}", tone)))
     elif job.state is JobState.CANCELLED and job.cancelled_by:
         lines.append(line(Span(f" ■ cancelled by {job.cancelled_by}", "warn")))
-    spans = [Span(f" {_flag(flag)[0]} {flag}", _flag(flag)[1]) for flag in job.flags]
+    spans = [part for flag in flags_of(job) for part in (Span(" "), flag.span)]
     words = {
         "CLUSTER": job.cluster,
         "LAUNCHER": job.launcher,
@@ -293,5 +320,5 @@ def detail(item: JobItem, dropped: Collection[str] = ()) -> tuple[Line, ...]:
     said = " · ".join(word for title, word in words.items() if title in dropped)
     if said:
         spans.append(Span(f" {said}"))
-    lines.append(line(*spans, Span(" $ ", "dim"), " ".join(job.command)))
+    lines.append(line(*spans, Span(" $ ", "dim"), command_of(job)))
     return tuple(lines)

@@ -8,22 +8,20 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from cockpit.model.types import Job
+from cockpit.model.types import Job, LinkState
 from cockpit.tui.draw.spans import Line, Span, join
+from cockpit.tui.filtered import FilteredView
 from cockpit.tui.frame import Frame
 from cockpit.tui.jobs import joblist
 from cockpit.tui.jobs.joblist import COLUMNS, JobItem, Rows
-from cockpit.tui.sifting import Sift
-from cockpit.tui.view import CockpitView
-from cockpit.tui.widgets.filterline import FilterLine
 from cockpit.tui.widgets.grid import MARKER, RowGrid
 from cockpit.tui.widgets.lines import Lines
 
 EMPTY = "no jobs: `cockpit run train.py` starts one"
 
 
-class JobsView(CockpitView):
-    """Satisfies `JobsDo` and `Filterable`."""
+class JobsView(FilteredView):
+    """Satisfies `JobsDo`, too."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -33,10 +31,8 @@ class JobsView(CockpitView):
         self._grid: RowGrid[JobItem] = RowGrid(
             COLUMNS, self._rows.row, lambda item: item.job.id, empty=EMPTY, id="jobs-grid"
         )
-        self._line = FilterLine(id="jobs-filter")
         self._sort = joblist.SORTS[0]
         self._show = joblist.SHOWS[0]
-        self._sift = Sift()
         self._frame: Frame | None = None
         self._drawn: tuple[object, ...] = ()
 
@@ -79,36 +75,16 @@ class JobsView(CockpitView):
         self._arrange()
 
     def invert_filter(self) -> None:
-        pattern = self._sift.pattern
+        pattern = self.pattern
         self.set_filter(pattern[1:] if pattern.startswith("!") else f"!{pattern}")
 
     @property
-    def pattern(self) -> str:
-        return self._sift.pattern
+    def _hides(self) -> bool:
+        return super()._hides or self._show != joblist.SHOWS[0]
 
-    def open_filter(self) -> None:
-        self._line.open(self.pattern)
-
-    def set_filter(self, pattern: str) -> None:
-        self._sift = Sift(pattern)
-        self._arrange()
-
-    def clear_filter(self) -> bool:
-        was_open = self._line.close()
-        filtered = bool(self.pattern) or self._show != joblist.SHOWS[0]
-        if was_open or filtered:
-            self._show = joblist.SHOWS[0]
-            self.set_filter("")
-            self._grid.focus()
-        return was_open or filtered
-
-    def on_filter_line_typed(self, event: FilterLine.Typed) -> None:
-        event.stop()
-        self.set_filter(event.pattern)
-
-    def on_filter_line_left(self, event: FilterLine.Left) -> None:
-        event.stop()
-        self._grid.focus()
+    def _show_all(self) -> None:
+        self._show = joblist.SHOWS[0]
+        super()._show_all()
 
     def memory(self) -> dict[str, Any]:
         return {"sort": self._sort, "show": self._show, "filter": self.pattern}
@@ -139,7 +115,13 @@ class JobsView(CockpitView):
         self._rows.trends = self.cockpit.trends
         self._rows.keep(frame.fleet.jobs)
         jobs = joblist.arranged(frame.fleet.jobs, self._sort, self._show, self._sift)
-        items = [joblist.item_of(job, frame.wall, job.id in frame.marked) for job in jobs]
+        silent = _silent_clusters(frame)
+        items = [
+            joblist.item_of(
+                job, frame.wall, job.id in frame.marked, asked=job.cluster not in silent
+            )
+            for job in jobs
+        ]
         hidden = len(frame.fleet.jobs) - len(items)
         self._grid.show(items, f"{hidden} jobs are hidden; esc shows them" if hidden else EMPTY)
         self._title.show(self._heading(frame, len(items)), right=self._options())
@@ -180,6 +162,13 @@ class JobsView(CockpitView):
         self._detail.show(
             *joblist.detail(item, joblist.dropped_in(self._grid.size.width - len(MARKER)))
         )
+
+
+def _silent_clusters(frame: Frame) -> set[str]:
+    """Clusters none of whose nodes can be asked now."""
+    nodes = frame.fleet.nodes
+    online = {node.cluster for node in nodes if node.link.state is LinkState.ONLINE}
+    return {node.cluster for node in nodes} - online
 
 
 def _after(choices: Sequence[str], current: str) -> str:

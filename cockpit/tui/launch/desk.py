@@ -47,8 +47,7 @@ class LaunchDesk:
         if profile and profile not in self._app.source.config.jobs:
             there = ", ".join(self.profiles) or "none"
             raise UsageError(f"there is no job profile {profile!r}", f"there are: {there}")
-        title = f"Launch {profile}" if profile else "Launch a new job"
-        self._open(f"profile {profile}", self._with_marked(Draft(job=profile)), title)
+        self._open(f"profile {profile}", self._with_marked(Draft(job=profile)))
 
     def again(self) -> None:
         """Open the form filled with what the selected job had asked for."""
@@ -60,7 +59,7 @@ class LaunchDesk:
     async def _again(self, pad: LaunchPad, job: Job) -> None:
         draft = await pad.draft_of(job)
         if self._form is None:
-            self._open(f"job {job.id}", draft, f"Launch {job.name} again")
+            self._open(f"job {job.id}", draft, job.name)
 
     @property
     def _form(self) -> LaunchForm | None:
@@ -79,7 +78,7 @@ class LaunchDesk:
             return draft
         return draft._replace(cluster=clusters.pop(), on=self.marked)
 
-    def _open(self, origin: str, draft: Draft, title: str) -> None:
+    def _open(self, origin: str, draft: Draft, again: str = "") -> None:
         # The form and all that it imports is for those who launch something.
         from cockpit.tui.launch.form import LaunchForm
 
@@ -93,7 +92,8 @@ class LaunchDesk:
             self,
             pad,
             draft if kept is None else kept,
-            title=title if kept is None else f"{title} · as you left it",
+            again=again,
+            kept=kept is not None,
             notes=self._failed.pop(origin, ()),
         )
         self._newest = form

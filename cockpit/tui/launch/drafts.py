@@ -16,7 +16,7 @@ from cockpit.errors import CockpitError, UsageError
 from cockpit.launchers.registry import plan
 from cockpit.model.choosing import candidates, order
 from cockpit.model.types import Fleet, Job
-from cockpit.profiles import Asked, Config
+from cockpit.profiles import Asked, Config, JobProfile
 from cockpit.tui.launch.pad import Checked, Draft, Trouble
 
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ def check(
 ) -> Checked:
     """The request for a draft, with the nodes that are free first, or every problem that shows.
     `mono`: as `candidates` takes it."""
-    asked, problems = read(draft, environ)
+    asked, problems = read(draft, config, environ)
     cluster = config.clusters.get(draft.cluster)
     if cluster is not None and cluster.read_only:
         problems["cluster"] = Trouble(f"cluster {cluster.name} is read-only")
@@ -72,8 +72,15 @@ def trouble(error: CockpitError) -> Trouble:
     return Trouble(error.message, "" if options else error.hint)
 
 
+def kind_of(profile: JobProfile | None) -> str:
+    """What a job profile runs: script | module | command; a script where there is none."""
+    if profile is None or profile.script is not None:
+        return "script"
+    return "module" if profile.module is not None else "command"
+
+
 def read(
-    draft: Draft, environ: Mapping[str, str] | None = None
+    draft: Draft, config: Config, environ: Mapping[str, str] | None = None
 ) -> tuple[Asked, dict[str, Trouble]]:
     """What is asked for, less the fields that make no sense, and why they do not."""
     problems: dict[str, Trouble] = {}
@@ -89,13 +96,20 @@ def read(
         return otherwise
 
     job, target = draft.job or None, draft.target.strip() or None
+    base = config.jobs.get(draft.job)
+    usual = kind_of(base)
+    kind = draft.kind or usual
+    if base is not None and target is None and kind != usual:
+        problems["target"] = Trouble(
+            f"which {kind}? {base.name} runs a {usual}", f"name the {kind} to run instead of it"
+        )
     asked = Asked(
         job=job,
         cluster=draft.cluster or None,
         launcher=draft.launcher or None,
         nodes=draft.nodes.strip() or None,
         nproc_per_node=draft.nproc_per_node.strip() or None,
-        kind=cast("Any", draft.kind) if target is not None else None,
+        kind=cast("Any", kind) if target is not None else None,
         target=target,
         args=part("args", _arguments, ()),
         env=part("env", lambda text: _variables(text, environ), {}),

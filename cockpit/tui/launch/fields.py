@@ -83,7 +83,10 @@ def options(draft: Draft, config: Config) -> dict[str, tuple[Option, ...]]:
             Option("", launcher, "what the job profile says, or torchrun"),
             *(Option(n, n, item.kind) for n, item in config.launchers.items()),
         ),
-        "kind": _KINDS,
+        "kind": (
+            Option("", drafts.kind_of(base), "what the job profile runs, or a script"),
+            *_KINDS,
+        ),
         "spares": _SPARES,
     }
 

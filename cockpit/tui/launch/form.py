@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -96,7 +97,22 @@ class Owner(Protocol):
 
 
 class Fields(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """Scrolls to the field that has the focus; the arrow keys go from field to field."""
+    """Scrolls to the field that has the focus; the arrow keys go from field to field.
+
+    What is wrong with a field is said below it after a while, which moves those that follow: the
+    one with the focus stays in sight then, and when there is less room.
+    """
+
+    def watch_virtual_size(self) -> None:
+        self.call_after_refresh(self._keep_in_sight)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._keep_in_sight)
+
+    def _keep_in_sight(self) -> None:
+        focused = self.screen.focused
+        if focused is not None and self in focused.ancestors:
+            focused.scroll_visible(animate=False)
 
 
 class LaunchForm(ModalScreen[None]):
@@ -117,15 +133,23 @@ class LaunchForm(ModalScreen[None]):
     ]
 
     def __init__(
-        self, owner: Owner, pad: LaunchPad, draft: Draft, *, title: str, notes: Sequence[Line] = ()
+        self,
+        owner: Owner,
+        pad: LaunchPad,
+        draft: Draft,
+        *,
+        again: str = "",
+        kept: bool = False,
+        notes: Sequence[Line] = (),
     ) -> None:
-        """`notes`: what stands above the plan until something is typed."""
+        """`again`: the name of the job that is to be had again; `kept`: `draft` was typed earlier;
+        `notes`: what stands above the plan until something is typed."""
         super().__init__()
         self._owner = owner
         self._pad = pad
         self._opened_with = draft
         self._draft = draft
-        self._heading = title
+        self._again, self._kept = again, kept
         self._rows: dict[str, FieldRow] = {}
         self._timer: Timer | None = None
         self._known: tuple[Candidate, ...] = ()
@@ -231,9 +255,9 @@ class LaunchForm(ModalScreen[None]):
 
     def _look(self) -> None:
         self._timer = None
-        self.run_worker(
-            self._plan(self._draft), "the plan", LOOK, exclusive=True, exit_on_error=False
-        )
+        # A function, not its coroutine: whoever ends the worker before it began leaves none behind.
+        work: Any = partial(self._plan, self._draft)
+        self.run_worker(work, "the plan", LOOK, exclusive=True, exit_on_error=False)
 
     async def _plan(self, draft: Draft) -> None:
         now = self._now
@@ -262,7 +286,7 @@ class LaunchForm(ModalScreen[None]):
         """Have the nodes of the plan look at themselves, in a worker of its own."""
         self._asked = self._now.about
         self._asking_no += 1
-        work = self._asking(self._asked, delay, self._asking_no)
+        work: Any = partial(self._asking, self._asked, delay, self._asking_no)
         self.run_worker(work, "the check", ASK, exclusive=True, exit_on_error=False)
 
     async def _asking(self, about: About, delay: float, number: int) -> None:
@@ -306,7 +330,8 @@ class LaunchForm(ModalScreen[None]):
         now, planned = self._now, self._now.preview is not None
         turn = "^o form" if self.has_class("-plan") else "^o plan"
         right = [] if self.has_class("-wide") else [Span(turn, "key")]
-        head = line(Span(f" {self._heading} ", "title"), base="bar")
+        heading = launchwords.heading(self._draft, self._again, kept=self._kept)
+        head = line(Span(f" {heading} ", "title"), base="bar")
         self.query_one("#launch-head", Lines).show(head, right=right)
         rows = now.lines(self._known, self._owner.frame.mono)
         self.query_one("#launch-plan", Reader).show(rows)

@@ -37,8 +37,8 @@ class Draft(NamedTuple):
     spares: bool = False
     """Whether spare nodes of the cluster may take the place of nodes that do not take part."""
     nproc_per_node: str = ""
-    kind: str = "script"
-    """script | module | command"""
+    kind: str = ""
+    """script | module | command; "" is what the job profile runs, or else a script."""
     target: str = ""
     """The script, module, or command; "" is what the job profile runs."""
     args: str = ""

@@ -13,6 +13,7 @@ from cockpit.profiles.types import Config, JobProfile
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, join, line
 from cockpit.tui.draw.words import LEVEL, size_of, span_of_time
+from cockpit.tui.launch.drafts import kind_of
 from cockpit.tui.launch.pad import Draft, Preview, Trouble
 
 STANDING = {
@@ -47,6 +48,15 @@ def free_note(known: Sequence[Candidate]) -> Line:
     return Line(join(parts, _GAP))
 
 
+def heading(draft: Draft, again: str = "", *, kept: bool = False) -> str:
+    """What the form is about now. `again`: the job that is to be had again; `kept`: it was opened
+    with what had been typed before."""
+    about = f"Launch {draft.job}" if draft.job else "Launch a new job"
+    if again:
+        about = f"Launch {again} again"
+    return f"{about} · as you left it" if kept else about
+
+
 def defaults(draft: Draft, config: Config) -> dict[str, str]:
     """What holds where nothing is typed, by the field: shown in the empty fields."""
     base = config.jobs.get(draft.job) or JobProfile(name="")
@@ -54,14 +64,16 @@ def defaults(draft: Draft, config: Config) -> dict[str, str]:
     restarts = base.max_restarts
     if restarts is None and launcher is not None:
         restarts = launcher.max_restarts
-    asked = [base.script or base.module or shlex.join(base.command or ())]
+    usual = base.script or base.module or shlex.join(base.command or ()) or "train.py"
+    # Where something else shall be run than the profile does, its own is no default.
+    same = draft.kind in ("", kind_of(config.jobs.get(draft.job)))
     behind = shlex.join(base.args)
     return {
         "nodes": str(base.nodes) if not draft.on.strip() else "all of them",
         "on": "any of the cluster; ^n picks",
         "without": "none; ^n picks",
         "nproc_per_node": str(base.nproc_per_node),
-        "target": asked[0] or "train.py",
+        "target": usual if same else "",
         "args": f"more, behind {behind}" if behind and not draft.target.strip() else "none",
         "env": "NAME=value, one on each line",
         "name": draft.job or "the script's",

@@ -166,7 +166,7 @@ class LiveLaunchPad:
 
 def write_profile(config: Config, draft: Draft, name: str, path: Path) -> None:
     """Put the job profile `name` into a file. Raises ConfigError, UsageError."""
-    asked, problems = drafts.read(draft)
+    asked, problems = drafts.read(draft, config)
     for trouble in problems.values():
         raise UsageError(trouble.message, trouble.hint)
     values = profiles.profile_values(config, asked, str(path.parent))

@@ -23,7 +23,7 @@ def draft_of(record: JobRecord, config: Config) -> Draft:
         launcher=record.launcher,
         nodes=str(record.min_nodes) if record.min_nodes == record.max_nodes else count,
         nproc_per_node=str(record.nproc_per_node),
-        kind=kind,
+        kind="" if profile else kind,
         target="" if profile else target,
         args="" if profile else shlex.join(args),
         env="\n".join(_variables(record, config, profile)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from cockpit.controller import CancelReport, Controller
@@ -24,6 +24,7 @@ from cockpit.tui.profile.desk import ProfileDesk
 from cockpit.tui.source import Call, Replaying
 
 Say = Callable[[str], None]
+CANCELLED = "cancelled on the screen"
 
 
 class LiveOrders:
@@ -35,8 +36,18 @@ class LiveOrders:
     async def cancel(
         self, job_id: str, say: Say, found: Callable[[NodeProof], None]
     ) -> CancelReport:
-        reason = "cancelled on the screen"
-        return await self._controller.cancel(job_id, reason=reason, say=say, found=found)
+        return await self._controller.cancel(job_id, reason=CANCELLED, say=say, found=found)
+
+    async def cancel_when_back(
+        self,
+        job_id: str,
+        nodes: Collection[str],
+        told: Callable[[str], None],
+        found: Callable[[NodeProof], None],
+    ) -> None:
+        await self._controller.cancel_when_back(
+            job_id, nodes, reason=CANCELLED, told=told, found=found
+        )
 
     async def restart(self, job_id: str, options: RestartOptions, say: Say) -> int:
         report = await self._controller.restart(job_id, options=options, say=say)

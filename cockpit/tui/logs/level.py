@@ -41,7 +41,10 @@ _GLOG = re.compile(rb"[EFW]\d{4} \d\d:\d\d")
 
 
 def _hinted(data: bytes, hints: tuple[bytes, ...]) -> bool:
-    return any(hint in data for hint in hints) or _GLOG.search(data) is not None
+    for hint in hints:  # `any` takes twice as long, and every line comes by here
+        if hint in data:
+            return True
+    return _GLOG.search(data) is not None
 
 
 def level_of(data: bytes) -> Level:

@@ -21,7 +21,7 @@ from cockpit.tui.widgets.lines import Lines
 
 
 class LogsView(CockpitView):
-    pace = 0.25  # of all figures it shows the state of one job
+    pace = 0.5  # of all figures it shows the state of one job
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)

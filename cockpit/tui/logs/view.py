@@ -16,8 +16,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.filter import ANSIToTruecolor, DimFilter, Monochrome, NoColor
-from textual.geometry import Region
+from textual.filter import ANSIToTruecolor, DimFilter, LineFilter, Monochrome, NoColor
 from textual.message import Message
 from textual.strip import Strip
 from textual.worker import Worker
@@ -484,17 +483,8 @@ class LogView(LineWidget, can_focus=True):
             notice=" · ".join(note for note in notes if note),
         )
 
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows as they are kept: with their colours filtered and their width, so that what
-        Textual does to every line of a widget, which costs most of a frame, is not needed."""
-        if self.size != self._drawn:
-            self.redraw()
-        if self.outer_size != self.size or self.opacity < 1:
-            return super().render_lines(crop)
-        strips = self._strips[crop.y : crop.bottom]
-        if crop.x or crop.width != self.size.width:
-            strips = [strip.crop(crop.x, crop.right) for strip in strips]
-        return strips
+    def _filters_to_do(self) -> Sequence[LineFilter]:
+        return ()  # the rows are kept with their colours filtered, see `_made`
 
     def _strip(self, row: Line, width: int) -> Strip:
         strip = self._cache.get((row, width))

@@ -22,10 +22,12 @@ from cockpit.tui.dialogs import ConfirmDialog
 from cockpit.tui.frame import Frame
 from cockpit.tui.orders import wording as orders
 from cockpit.tui.orders.ending import Ending
+from cockpit.tui.orders.returns import Returns
 from cockpit.tui.source import Orders, Source
 
 if TYPE_CHECKING:
     from cockpit.model.reports import NodeProof
+    from cockpit.tui.house.house import House
     from cockpit.tui.orders.progress import ProgressDialog
 
 GROUP = "orders"
@@ -37,8 +39,8 @@ CarryOut = Callable[[Job, "ProgressDialog"], Coroutine[Any, Any, None]]
 class Host(Protocol):
     """What the desk needs of the app."""
 
-    frame: Frame
-
+    @property
+    def frame(self) -> Frame: ...
     @property
     def screen(self) -> Screen[Any]: ...
     def push_screen(self, screen: Any, callback: Any = None) -> Any: ...
@@ -46,6 +48,8 @@ class Host(Protocol):
         self, work: Any, name: str = "", group: str = "", *, exit_on_error: bool = True
     ) -> Worker[Any]: ...
     def say(self, text: str, *, severity: str = "information") -> None: ...
+    @property
+    def house(self) -> House: ...
     @property
     def view(self) -> View: ...
     @property
@@ -64,6 +68,7 @@ class OrderDesk:
         self._source = source
         self._busy: dict[str, str] = {}
         self._progress: dict[str, tuple[Job, ProgressDialog]] = {}
+        self._returns = Returns(host, source, GROUP)
 
     def busy_with(self, job: Job) -> str:
         """ "" or what is being done to `job`."""
@@ -155,15 +160,18 @@ class OrderDesk:
         self._confirm(dialog, jobs, title, "restarting", carry_out)
 
     def restart_ranks(self) -> None:
-        """Ask, then restart the ranks in place."""
-        job = self._host.job
-        if job is not None and self._may([job]):
-            dialog = ConfirmDialog(
-                orders.restart_ranks(job),
-                lambda frame: orders.restart_ranks(_newer([job], frame)[0]),
-            )
-            title = f"restarting the ranks of {job.name}"
-            self._confirm(dialog, [job], title, "restarting the ranks of", self._ranks)
+        """Ask, then restart the ranks in place, of every job that is marked."""
+        jobs = self.chosen
+        if not jobs or not self._may(jobs):
+            return
+
+        def order(jobs: Sequence[Job]) -> orders.Order:
+            return orders.restart_ranks(*jobs) if len(jobs) == 1 else orders.restart_each(jobs)
+
+        named = jobs[0].name if len(jobs) == 1 else count_of(len(jobs), "job")
+        dialog = ConfirmDialog(order(jobs), lambda frame: order(_newer(jobs, frame)))
+        doing = "restarting the ranks of"
+        self._confirm(dialog, jobs, f"{doing} {named}", doing, self._ranks)
 
     def show_stacks(self) -> None:
         """Open the dialog that asks for the stacks."""
@@ -267,7 +275,11 @@ class OrderDesk:
         def found(proof: NodeProof) -> None:
             progress.found(job.id, proof)
 
-        progress.prove(job.id, await self._orders.cancel(job.id, progress.hear, found))
+        report = await self._orders.cancel(job.id, progress.hear, found)
+        away = [node.name for node in report.nodes if node.unreachable]
+        progress.prove(job.id, report, orders.follow_up(away) if away else "")
+        if away:
+            self._returns.wait(job, report, progress)
 
     async def _ranks(self, job: Job, progress: ProgressDialog) -> None:
         await self._orders.restart_ranks(job.id, progress.hear)

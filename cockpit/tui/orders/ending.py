@@ -48,7 +48,9 @@ class Ending:
 
     @property
     def _over(self) -> set[Seat]:
-        return self._asked | {seat for seat, node in self._nodes.items() if node.state.ended}
+        """Where the order was carried out; a supervisor that does not answer has sent nothing."""
+        obeyed = {seat for seat in self._asked if self._proofs[seat].mute is None}
+        return obeyed | {seat for seat, node in self._nodes.items() if node.state.ended}
 
     @property
     def _any_away(self) -> bool:

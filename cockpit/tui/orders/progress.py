@@ -132,10 +132,10 @@ class ProgressDialog(FrameDialog[None]):
         self._show()
         self._grid.redraw()
 
-    def prove(self, job_id: str, report: CancelReport) -> None:
-        """A job is ended; show per node what was found."""
+    def prove(self, job_id: str, report: CancelReport, follow_up: str = "") -> None:
+        """A job is ended; show per node what was found. `follow_up`: what still goes on."""
         self._proofs.update({(job_id, node.name): node for node in report.nodes})
-        self._done(job_id, report.proof)
+        self._done(job_id, f"{report.proof}\n{follow_up}" if follow_up else report.proof)
 
     def succeed(self, job_id: str, text: str) -> None:
         self._done(job_id, text)
@@ -208,7 +208,8 @@ def _found(node: JobNode, report: NodeProof | None) -> Cell:
         return cell(f"not proven: {report.unreachable}", "warn")
     if report.left:
         names = ", ".join(f"{left.pid} {left.command}" for left in report.left)
-        return cell(f"left: {names}", "bad")
+        mute = f"{report.muteness}; " if report.muteness else ""
+        return cell(f"{mute}left: {names}", "bad")
     swept = f", {len(report.swept)} swept" if report.swept else ""
     return Cell((Span(f"✔ nothing left{swept}", "ok"),))
 

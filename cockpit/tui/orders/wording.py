@@ -67,6 +67,26 @@ def _amount(jobs: Sequence[Job]) -> str:
     return f"{' and '.join(counts)} on {count_of(len(places), 'node')}"
 
 
+def _any_away(jobs: Sequence[Job]) -> bool:
+    return any(n.link.state is not LinkState.ONLINE for job in jobs for n in _going(job))
+
+
+def _later(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """What a cancel does about nodes that are out of reach."""
+    if not _any_away(jobs):
+        return ()
+    return ("A node out of reach is told as soon as it is back, while this screen is open.",)
+
+
+def follow_up(names: Sequence[str]) -> str:
+    """What becomes of the nodes that a cancel could not ask."""
+    have, each = ("has", "it") if len(names) == 1 else ("have", "each of them")
+    return (
+        f"{named(names)} {have} not got the order and may run on. As long as this screen is open, "
+        f"{each} is told as soon as it is back; Events says so."
+    )
+
+
 def _named(job: Job) -> list[str]:
     rows = []
     nodes = _going(job)
@@ -104,6 +124,7 @@ def cancel(job: Job, grace: float | None = None, ended: Sequence[Job] = ()) -> O
             f"{_amount([job])} will be ended:",
             *_named(job),
             *_left_out(ended),
+            *_later([job]),
             _sequence(grace),
         ),
         "Cancel job",
@@ -126,6 +147,23 @@ def restart_ranks(job: Job) -> Order:
     )
 
 
+def restart_each(jobs: Sequence[Job]) -> Order:
+    """Restart the ranks of several running jobs in place."""
+    many = count_of(len(jobs), "job")
+    return Order(
+        f"Restart the ranks of {many}?",
+        (
+            f"{_amount(jobs)} will be ended:",
+            *map(_each, jobs),
+            "In their place a new generation of the attempt of each then starts. It costs none of "
+            "the jobs' restarts.",
+        ),
+        "Restart ranks",
+        many,
+        "how many they are",
+    )
+
+
 def _each(job: Job) -> str:
     return f"  {job.name} ({job.id}): {_amount([job])}{_where(_going(job))}"
 
@@ -141,6 +179,7 @@ def cancel_many(
             f"{_amount(jobs)} will be ended:",
             *map(_each, jobs),
             *_left_out(ended),
+            *_later(jobs),
             _sequence(grace),
         ),
         f"Cancel {many}",

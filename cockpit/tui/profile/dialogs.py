@@ -23,11 +23,13 @@ from cockpit.profiles import Cluster
 from cockpit.profiles.checking import SECTIONS
 from cockpit.text import count_of
 from cockpit.tui.dialogs import FrameDialog, GridDialog, content
+from cockpit.tui.draw.spans import line, plain
 from cockpit.tui.draw.words import LEVEL, LINK
 from cockpit.tui.frame import Frame
 from cockpit.tui.profile.desk import FoundKey, ProfileDesk
 from cockpit.tui.profile.rows import SINGULAR
-from cockpit.tui.widgets.grid import Column, Row, RowGrid, cell
+from cockpit.tui.widgets.grid import MARKER, Column, Row, RowGrid, cell, widths_for
+from cockpit.tui.widgets.reader import wrapped
 
 KINDS = {
     "clusters": "nodes, and how to reach them",
@@ -82,6 +84,9 @@ class KindDialog(GridDialog["str | None", str]):
         self.dismiss(None)
 
 
+TEST_COLUMNS = (Column("NODE", 10, grow=1), Column("", 2), Column("", 30, grow=4))
+
+
 class NodeLine(NamedTuple):
     """A node of the tested cluster, or something that was found on it."""
 
@@ -116,6 +121,19 @@ def node_lines(cluster: Cluster, nodes: Sequence[Node], report: Report | None) -
     return lines
 
 
+def folded(lines: Sequence[NodeLine], width: int) -> list[NodeLine]:
+    """The same with no text wider than `width` cells: the rest stands in rows of its own. Pure."""
+    rows: list[NodeLine] = []
+    for each in lines:
+        first, *more = wrapped([line(each.text)], width)
+        rows.append(each._replace(text=plain(first.spans)))
+        rows += [
+            NodeLine("", "", each.tone, plain(part.spans), f"{each.key}~{number}")
+            for number, part in enumerate(more)
+        ]
+    return rows
+
+
 class TestDialog(FrameDialog[None]):
     """Connects to the nodes of a cluster and has each looked at."""
 
@@ -134,11 +152,9 @@ class TestDialog(FrameDialog[None]):
         self._frame = frame
         self._report: Report | None = None
         self._grid: RowGrid[NodeLine] = RowGrid(
-            (Column("NODE", 10, grow=1), Column("", 2), Column("", 30, grow=4)),
-            lambda line: Row(
-                (cell(line.node), cell(line.mark, line.tone), cell(line.text, line.tone))
-            ),
-            lambda line: line.key,
+            TEST_COLUMNS,
+            lambda row: Row((cell(row.node), cell(row.mark, row.tone), cell(row.text, row.tone))),
+            lambda row: row.key,
         )
         self._outcome = Static("", id="outcome")
 
@@ -178,9 +194,14 @@ class TestDialog(FrameDialog[None]):
 
     def update(self, frame: Frame) -> None:
         self._frame = frame
-        lines = node_lines(self._cluster, frame.fleet.nodes, self._report)
-        self._grid.styles.height = min(len(lines), 16) + 1
-        self._grid.show(lines)
+        width = self._grid.size.width or self.size.width
+        room = widths_for(TEST_COLUMNS, width - len(MARKER))[-1]
+        rows = folded(node_lines(self._cluster, frame.fleet.nodes, self._report), room)
+        self._grid.styles.height = min(len(rows), 16) + 1
+        self._grid.show(rows)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(lambda: self.update(self._frame))
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -31,9 +31,7 @@ def entry_row(entry: Entry) -> Row:
         indent = "  " if entry.name else ""
         return Row((Cell((Span(f"{indent}  {entry.name or entry.section}"), marks)), cell()))
     up, total = entry.online
-    glyph, tone = ("●", "ok") if up == total else ("◐", "warn") if up else ("✖", "bad")
-    if not total:
-        glyph, tone = "○", "dim"
+    glyph, tone = _reached(entry, up, total)
     figure = str(total) if up == total else f"{up}/{total}"
     return Row(
         (
@@ -41,6 +39,17 @@ def entry_row(entry: Entry) -> Row:
             cell(figure if total else "", tone if up != total else "dim"),
         )
     )
+
+
+def _reached(entry: Entry, up: int, total: int) -> tuple[str, str]:
+    """How much of a cluster can be reached; bad only where nothing is left to hope for."""
+    if not total:
+        return "○", "dim"
+    if up == total:
+        return "●", "ok"
+    if entry.connecting:
+        return "◌", "busy"
+    return ("◐", "warn") if up else ("✖", "bad")
 
 
 def value_row(row: ValueRow, here: str) -> Row:

@@ -33,7 +33,8 @@ NO_DOCS: Mapping[str, str] = {}
 
 class Entry(NamedTuple):
     """A row of the tree. `name` is "" for a heading and for a table without a name; `heading`:
-    it has profiles below it. `online`: nodes of a cluster that are, and of how many."""
+    it has profiles below it. `online`: nodes of a cluster that are, and of how many; `connecting`:
+    nodes that were not reached yet and may well be."""
 
     section: str
     name: str = ""
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     size: int = 0
     problems: int = 0
     online: tuple[int, int] | None = None
+    connecting: int = 0
     remark: str = ""
 
     @property
@@ -91,11 +93,12 @@ def entries(
 def _profile(
     section: str, name: str, profile: Any, problems: Sequence[Problem], fleet: Fleet
 ) -> Entry:
-    online, remark = None, ""
+    online, connecting, remark = None, 0, ""
     if section == "clusters":
         nodes = [node for node in fleet.nodes if node.cluster == name]
         up = sum(1 for node in nodes if node.link.state is LinkState.ONLINE)
         online = (up, len(nodes))
+        connecting = sum(1 for node in nodes if node.link.state is LinkState.CONNECTING)
         remark = count_of(len(profile.nodes), "node")
     elif section == "launchers":
         remark = profile.kind
@@ -104,7 +107,7 @@ def _profile(
     elif section == "rules":
         remark = profile.cause
     found = _problems_of((section, name), problems)
-    return Entry(section, name, problems=found, online=online, remark=remark)
+    return Entry(section, name, problems=found, online=online, connecting=connecting, remark=remark)
 
 
 def _problems_of(path: tuple[str, ...], problems: Sequence[Problem]) -> int:

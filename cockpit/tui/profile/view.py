@@ -13,6 +13,7 @@ from textual.widget import Widget
 from cockpit.profiles.checking import KEYS, SECTIONS
 from cockpit.text import count_of
 from cockpit.tui.draw.spans import Line, Span, line
+from cockpit.tui.errands import start
 from cockpit.tui.frame import Frame
 from cockpit.tui.profile.drawing import (
     ENTRY_COLUMNS,
@@ -61,7 +62,7 @@ class ProfilesView(CockpitView):
         yield self._problems
 
     def on_mount(self) -> None:
-        self.run_worker(self._read_docs(), "docs of profiles", exit_on_error=False)
+        start(self, self._read_docs(), "reading what the keys mean")
 
     async def _read_docs(self) -> None:
         self._docs = await asyncio.to_thread(read_docs)

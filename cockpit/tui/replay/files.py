@@ -40,6 +40,11 @@ class LogFile:
         place = bisect_right(self._offsets, offset) - 1
         return self._times[place] if place >= 0 else UNKNOWN
 
+    @property
+    def ended(self) -> float:
+        """When its last bytes were written; UNKNOWN without an index."""
+        return self._times[-1] if self._times else UNKNOWN
+
 
 def load(origin: Origin, path: Path) -> LogFile:
     """Raises OSError."""

@@ -10,11 +10,12 @@ SLOWEST, FASTEST = 0.25, 1000.0
 LEAD = 1.0
 """Seconds before the first event at which a replay begins."""
 OUTRO = 5.0
-"""Seconds after the last event at which the clock stops."""
+"""Seconds after the last event or log line at which the clock stops."""
 
 
 class Player:
-    """`mono`: what drives it. `began`, `ended`: wall clock of the first and the last event."""
+    """`mono`: what drives it. `began`, `ended`: wall clock of the first event, and of the last
+    event or log line."""
 
     def __init__(self, began: float, ended: float, speed: float, mono: Callable[[], float]) -> None:
         self._begin, self._end = began - LEAD, ended + OUTRO

@@ -43,7 +43,9 @@ class ReplaySource:
         self.config: Config = profiles.builtin()
         self._recording = recording
         self._timeline = Timeline(recording)
-        self._player = Player(self._timeline.began, self._timeline.ended, speed, mono)
+        # The log of a job that ran on when it was recorded is younger than its last event.
+        ended = max([self._timeline.ended, *(log.ended for log in recording.logs)])
+        self._player = Player(self._timeline.began, ended, speed, mono)
         self.clock = Clock(mono=mono, wall=self._player.now)
         self._nodes = self._all_nodes()
         self._shown: tuple[Job, str] | None = None

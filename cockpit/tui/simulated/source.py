@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cockpit import profiles
 from cockpit.errors import CockpitError, JobNotFound, UsageError
@@ -49,6 +49,15 @@ class SimulatedOrders:
         for proof in proofs:
             found(proof)
         return SimulatedReport(job=job_id, nodes=proofs)
+
+    async def cancel_when_back(
+        self,
+        job_id: str,
+        nodes: Collection[str],
+        told: Callable[[str], None],
+        found: Callable[[NodeProof], None],
+    ) -> None:
+        """No node of a simulated fleet is ever left out."""
 
     async def _empty(self, job: SimulatedJob) -> None:
         count = len(job.plot.attempts[-1][1])

@@ -112,6 +112,8 @@ class RowGrid(LineWidget, Generic[T], can_focus=True):
         self._cursor = 0
         self._cursor_key: str | None = None
         self._first = 0
+        self._body = 0
+        """Rows that there was room for when it was last drawn."""
 
     def show(self, items: Sequence[T], empty: str | None = None) -> None:
         """Take new items; the cursor stays with its item, or near where it was."""
@@ -195,6 +197,9 @@ class RowGrid(LineWidget, Generic[T], can_focus=True):
         body = max(height - len(rows), 0)
         if not self._items:
             return [*rows, Line((Span("  " + self._empty, "dim"),))]
+        # What more room shows is above: it takes back what less room did.
+        self._first = max(self._first - max(body - self._body, 0), 0)
+        self._body = body
         last_first = max(len(self._items) - body, 0)
         self._first = min(self._first, last_first)
         if self._cursor < self._first:

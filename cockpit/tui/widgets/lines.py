@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
+from textual.filter import LineFilter
 from textual.geometry import Region, Size
 from textual.strip import Strip
-from textual.widget import Widget
 
 from cockpit.text import clean
 from cockpit.tui.draw.spans import Line, Span, fit, join, width_of
 from cockpit.tui.draw.tones import style_of
+from cockpit.tui.rows import RowWidget
+from cockpit.tui.terminal import MainScreen
 
 
-class LineWidget(Widget):
+class LineWidget(RowWidget):
     """Rows of spans in the widget's content area. Subclasses implement `lines`."""
 
     ALLOW_SELECT = False
@@ -51,7 +53,7 @@ class LineWidget(Widget):
             self._drawn = size
             self._strips = [self._strip(row, width) for row in rows]
             self._rows = rows
-            self.refresh()
+            self._repaint()
             return
         changed = []
         for y, (old, new) in enumerate(zip(self._rows, rows, strict=False)):
@@ -60,9 +62,17 @@ class LineWidget(Widget):
                 changed.append(Region(0, y, width, 1))
         self._rows = rows
         if len(changed) * 2 > height:
-            self.refresh()
+            self._repaint()
         elif changed:
-            self.refresh(*changed)
+            self._repaint(*changed)
+
+    def _repaint(self, *regions: Region) -> None:
+        """Have these regions drawn, or all of it; at once where nothing stands above it."""
+        screen = self.screen
+        if isinstance(screen, MainScreen):
+            screen.repaint(self, *regions)
+        else:
+            self.refresh(*regions)
 
     def render_line(self, y: int) -> Strip:
         if self.size != self._drawn:
@@ -73,18 +83,26 @@ class LineWidget(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The strips as they are, without the steps that only borders and padding need."""
-        if self.outer_size != self.size:
+        size = self.size
+        if self.outer_size != size:
             return super().render_lines(crop)
-        width = self.size.width
-        background, filters = self._backdrop, self.get_line_filters()
-        if background is None:
-            background = self._backdrop = self.background_colors[1]
-        strips = [self.render_line(y) for y in crop.line_range]
-        for each in filters:
-            strips = [strip.apply_filter(each, background) for strip in strips]
-        if crop.column_span != (0, width):
-            return [strip.crop(*crop.column_span) for strip in strips]
+        if size != self._drawn:
+            self.redraw()
+        strips = self._strips[crop.y : crop.bottom]
+        filters = self._filters_to_do()
+        if filters:
+            background = self._backdrop
+            if background is None:
+                background = self._backdrop = self.background_colors[1]
+            for each in filters:
+                strips = [strip.apply_filter(each, background) for strip in strips]
+        if crop.x or crop.width != size.width:
+            strips = [strip.crop(crop.x, crop.right) for strip in strips]
         return strips
+
+    def _filters_to_do(self) -> Sequence[LineFilter]:
+        """What strips go through each time they are drawn; see `Widget.get_line_filters`."""
+        return self.get_line_filters()
 
     @property
     def text_lines(self) -> list[str]:

@@ -134,6 +134,11 @@ def child(kind: str, rate: int, path: str, start: int) -> None:
         def compose(self) -> Any:
             yield self.shown
 
+        def get_default_screen(self) -> Any:
+            from cockpit.tui.terminal import MainScreen
+
+            return MainScreen(id="_default")  # that of the cockpit
+
         def get_theme_variable_defaults(self) -> dict[str, str]:
             from cockpit.tui.draw import themes
 
@@ -299,9 +304,9 @@ def rates(path: Path, runs: int = 3) -> None:
     for kind, rate in (("log", 1_000), ("log", 100_000), ("richlog", 1_000)):
         theirs[kind, rate] = measured(kind, rate, path)["cpu"]
         note(f"Textual's {kind} at {rate:,} lines/s: share of a core {theirs[kind, rate]:.3f}")
-    note(f"Log / ours at 1,000 lines/s: {theirs['log', 1_000] / ours[1_000]:.1f}")
-    ratio = theirs["log", 100_000] / ours[100_000]
-    report("Log, the better of the two / ours, 100,000 lines/s", ratio, "≥ 5", ratio >= 5)
+    for rate in (1_000, 100_000):
+        ratio = theirs["log", rate] / ours[rate]
+        report(f"Log, the better of the two / ours, {rate:,} lines/s", ratio, "≥ 5", ratio >= 5)
 
 
 def memory(path: Path) -> None:

@@ -48,7 +48,7 @@ class Gauges:
 
     def _count(self) -> None:
         """Count the lines in the log on the screen, if there is one."""
-        feed = None if self._app is None else self._app._feed
+        feed = None if self._app is None else self._app.following.feed
         if feed is not None and feed.document is not None:
             self._newest = (time.monotonic(), int(feed.document.end))
 
@@ -62,9 +62,10 @@ class Gauges:
 
         from cockpit.model.fleet import FleetModel
         from cockpit.tui.app import CockpitApp
+        from cockpit.tui.widgets.lines import LineWidget
 
         sample = FleetModel.sample
-        perform, display, render = CockpitApp.perform, App._display, Widget.render_lines
+        perform, display = CockpitApp.perform, App._display
         gauges = self
 
         def watched_perform(app: Any, action_id: str) -> None:
@@ -72,10 +73,13 @@ class Gauges:
             gauges._pending.append(len(gauges.keys))
             gauges.keys.append(None)
 
-        def watched_render(widget: Any, crop: Any) -> Any:
-            if gauges._pending:
-                gauges._drawn.update(gauges._pending)
-            return render(widget, crop)
+        def watched(render: Any) -> Any:
+            def watched_render(widget: Any, crop: Any) -> Any:
+                if gauges._pending:
+                    gauges._drawn.update(gauges._pending)
+                return render(widget, crop)
+
+            return watched_render
 
         def watched_display(app: Any, screen: Any, renderable: Any) -> None:
             display(app, screen, renderable)
@@ -95,7 +99,8 @@ class Gauges:
         FleetModel.sample = watched_sample  # type: ignore[method-assign]
         CockpitApp.perform = watched_perform  # type: ignore[method-assign]
         App._display = watched_display  # type: ignore[method-assign]
-        Widget.render_lines = watched_render  # type: ignore[method-assign]
+        for kind in (Widget, LineWidget):
+            kind.render_lines = watched(kind.render_lines)  # type: ignore[method-assign]
 
     async def run(self) -> None:
         """Measure the loop until it ends."""

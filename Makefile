@@ -8,6 +8,9 @@ ARGS ?=
 # Most tests wait for real processes, so a few more than there are cores pay off.
 WORKERS ?= 3
 
+# Hundreds of Pythons are started by the tests; each would compile cockpit anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow lint format types docs screenshots contracts floor check wheel bench clean
 
@@ -29,11 +32,11 @@ demo: $(STAMP) ## two virtual nodes on this machine, a real distributed training
 
 test: $(STAMP) ## the test suite; ARGS="-k name" picks some
 	@sh scripts/system-packages.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(STAMP) ## the part that takes longer
 	@sh scripts/system-packages.sh
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check --output-format concise .

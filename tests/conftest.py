@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -30,7 +31,7 @@ SESSION_ENV = "COCKPIT_TEST_SESSION"
 _SESSION = uuid.uuid4().hex
 # Short, because sockets may live below it, and not in pytest's folder, which it prunes by itself.
 _HOMES = Path(tempfile.mkdtemp(prefix="cockpit-test-"))
-_SETTLE = 15.0
+_SETTLE = 30.0
 """Seconds that the processes of attempts have to be gone after the last test."""
 
 _survivors: list[str] = []
@@ -45,10 +46,31 @@ def _forget_the_developer() -> None:
     for name in list(os.environ):
         if name.startswith(("COCKPIT_", "XDG_", "GIT_")) or name == "SSH_AUTH_SOCK":
             del os.environ[name]
+    # Hundreds of Pythons are started here: each would compile all of cockpit anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ.update({SESSION_ENV: _SESSION, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(_HOMES)})
 
 
 _forget_the_developer()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, file by file, so that no worker is left alone with it.
+
+    That is torch, then what has an sshd or a limit of time of its own, then files of many tests.
+    pytest-xdist keeps to it with --no-loadscope-reorder.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+
+    def cost(tests: list[pytest.Item]) -> tuple[bool, bool, int]:
+        marks = {mark.name for test in tests for mark in test.iter_markers()}
+        return "torch" in marks, bool(marks & {"sshd", "timeout"}), len(tests)
+
+    by_cost = sorted(files.values(), key=cost, reverse=True)
+    items[:] = [item for tests in by_cost for item in tests]
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +98,8 @@ class _RecordedError(blockbuster.blockbuster.BlockingError):
 _guard = blockbuster.blockbuster.BlockBuster(scanned_modules=["cockpit"])
 # A line of logging is written at once, here and in production.
 _guard.functions["io.TextIOWrapper.write"].can_block_in("logging/__init__.py", {"emit"})
+# Our own rules are read once, when the first failure needs them, as a late import would be.
+_guard.functions["io.TextIOWrapper.read"].can_block_in("cockpit/model/rules.py", {"builtin"})
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,10 @@ from typing import Any
 from tests.harness.sshd import Sshd
 
 REPO = Path(__file__).resolve().parents[2]
-TIMEOUT = 90.0
+PLAIN = ("run", "-c", "lab", "-l", "plain")
+"""Starts a plain command; its one rank is the launcher process itself."""
+TIMEOUT = 150.0
+"""Seconds that a command may take on a busy machine."""
 
 
 class Lab:
@@ -43,7 +46,7 @@ nodes = [
 identity_file = ["{self.nodes[0].client_key}"]
 ssh_config = []
 known_hosts = ["{known_hosts}"]
-connect_timeout = 8.0
+connect_timeout = 20.0
 python = "{python}"
 
 [launchers.quick]
@@ -96,6 +99,12 @@ grace = 3.0
             raise AssertionError(f"cockpit {words} did not end:\n{out}\n{err}") from None
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def detached(self, *words: str) -> str:
+        """Start a plain command and leave it; the id of the job."""
+        done = self.run(*PLAIN, "--detach", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
     def status(self, job: str) -> dict[str, Any]:
         done = self.run("status", "--json", job)
         assert done.returncode == 0, done.stderr
@@ -109,6 +118,12 @@ grace = 3.0
     def state_dirs(self) -> list[Path]:
         """Where each node keeps its jobs."""
         return [node.state_dir for node in self.nodes]
+
+    def printed(self, job: str, text: str) -> int:
+        """How many streams of the job printed `text`; cheaper to wait for than any command."""
+        logs = f"jobs/{job}/attempts/*/nodes/*/logs/**/*.out"
+        found = [log for node in self.nodes for log in node.state_dir.glob(logs)]
+        return sum(text.encode() in log.read_bytes() for log in found)
 
     @staticmethod
     def environment(pid: int) -> dict[str, str]:
@@ -136,12 +151,14 @@ grace = 3.0
         return found
 
 
-def until(what: Callable[[], Any], timeout: float = 30.0, pause: float = 0.1) -> Any:
+def until(what: Callable[[], Any], timeout: float = 60.0, pause: float = 0.1) -> Any:
     """Call `what` until it returns something true."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
+        began = time.monotonic()
         result = what()
         if result:
             return result
-        time.sleep(pause)
+        # A question that costs much is not asked all the time: what it waits for needs the cores.
+        time.sleep(max(pause, time.monotonic() - began))
     raise AssertionError(f"{what} did not become true within {timeout} s")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.lab import Lab, until
+from tests.e2e.lab import TIMEOUT, Lab, until
 
-pytestmark = [pytest.mark.sshd, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(360)]
 
 Checks = dict[tuple[str, str], dict[str, Any]]
 
@@ -181,11 +181,11 @@ def test_a_doctor_that_is_interrupted_leaves_nothing_running(lab: Lab, tmp_path:
     per_node(lab, "node1", f'python = "{wrapper}"')
     process = lab.start("doctor", "-c", "lab", "--deep")
     try:
-        until(started.exists, 90.0)
+        until(started.exists, 120)
         (job,) = [path.name for path in (lab.nodes[1].state_dir / "jobs").iterdir()]
         assert lab.processes(job)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=90.0)
+        out, err = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()
         process.communicate()

@@ -12,7 +12,7 @@ from tests.e2e.lab import Lab, until
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.sshd,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(360),
     pytest.mark.skipif(
         importlib.util.find_spec("nvidia_resiliency_ext") is None,
         reason="needs nvidia-resiliency-ext",
@@ -77,7 +77,7 @@ def test_a_hang_is_seen_with_section_and_stacks_restarted_and_finished(lab: Lab)
         ranks = [rank for node in status["nodes"] for rank in node["ranks"]]
         return any(rank.get("sections") == ["epoch"] for rank in ranks)
 
-    until(in_a_section, timeout=90.0)
+    until(in_a_section, timeout=120.0)
     attached = lab.run("attach", job)
     assert attached.returncode == 0, attached.stderr
     status = lab.status(job)

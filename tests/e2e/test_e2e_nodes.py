@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.e2e.lab import Lab, until
+from tests.e2e.lab import TIMEOUT, Lab, until
 
-pytestmark = pytest.mark.sshd
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(360)]
 
 
 def test_a_command_that_is_killed_after_its_time_out_says_so(lab: Lab) -> None:
@@ -73,7 +73,7 @@ def test_following_logs_gives_up_when_all_nodes_are_gone(lab: Lab) -> None:
         assert "hello" in process.stdout.readline()
         lab.nodes[0].stop_listening()
         lab.nodes[0].kill_connections()
-        _, err = process.communicate(timeout=60.0)
+        _, err = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()
         lab.nodes[0].start()

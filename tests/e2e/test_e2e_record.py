@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cockpit.model.types import JobState
 from cockpit.tui.replay import ReplaySource, read
+from tests.e2e.lab import REPO, TIMEOUT
 
-REPO = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(360)
 
 
 def cockpit(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -22,7 +25,7 @@ def cockpit(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
     )
 
 

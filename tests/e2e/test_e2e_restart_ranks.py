@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.lab import Lab, until
 
-pytestmark = [pytest.mark.sshd, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(360)]
 
 TRAINING = """
 import time, torch, torch.distributed as dist
@@ -31,7 +31,7 @@ def test_one_reachable_node_is_enough_and_the_other_one_is_named(lab: Lab) -> No
     lab.script(TRAINING)
     job = launched(lab, "-l", "quick", "--nodes", "2", "--nproc-per-node", "2", "train.py")
     try:
-        until(lambda: lab.status(job)["state"] == "running", 60)
+        until(lambda: lab.status(job)["state"] == "running", 120)
         before = lab.status(job)
         lab.nodes[1].stop()
         done = lab.run("restart", "--ranks", job)
@@ -61,13 +61,13 @@ def test_what_has_no_ranks_that_run_is_not_restarted_in_place(lab: Lab, tmp_path
     stop = tmp_path / "stop"
     loop = f"until [ -e {stop} ]; do sleep 0.1; done"
     job = launched(lab, "-l", "plain", "--nodes", "1", "--no-python", "sh", "-c", loop)
-    until(lambda: lab.status(job)["state"] == "running", 60)
+    until(lambda: lab.status(job)["state"] == "running", 120)
     refused = lab.run("restart", "--ranks", job)
     assert refused.returncode == 64
     assert "has no ranks to restart" in refused.stderr
     assert "without --ranks" in refused.stderr
     stop.touch()
-    until(lambda: lab.status(job)["state"] == "succeeded", 60)
+    until(lambda: lab.status(job)["state"] == "succeeded", 120)
     assert lab.run("restart", "--ranks", job).returncode == 64
     assert lab.run("restart", "--ranks", "-e", "TOKEN=x", job).returncode == 64
     assert lab.run("restart", "--ranks", "nobody").returncode != 0

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.lab import REPO, Lab, until
 
-pytestmark = [pytest.mark.sshd, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(360)]
 
 
 class Terminal:
@@ -48,7 +48,7 @@ class Terminal:
     def screen(self) -> str:
         return self._run("capture-pane", "-p", "-t", "main")
 
-    def shows(self, *words: str, timeout: float = 40.0) -> str:
+    def shows(self, *words: str, timeout: float = 90.0) -> str:
         """Wait until all words are on the screen; the screen."""
         screen = ""
 
@@ -145,14 +145,15 @@ def test_a_person_launches_from_the_form_sees_a_rank_die_cancels_and_gets_the_pr
         terminal.press("Tab")
         time.sleep(0.1)
     terminal.type("words=1")
-    terminal.shows("words=1", "cockpit run -j drive", "starts drive on 2 nodes of lab")
+    # In the plan, not only in the field: what is launched is what was seen as a plan.
+    terminal.shows("cockpit run -j drive words=1", "starts drive on 2 nodes of lab")
     terminal.press("C-j")
-    terminal.shows("drive", "● running", "no failure", "● training", timeout=60)
+    terminal.shows("drive", "● running", "no failure", "● training")
     (job,) = (lab.state_dirs()[0] / "jobs").iterdir()
     victims = [pid for pid in lab.processes(job.name) if "RANK" in lab.environment(pid)]
     os.kill(victims[0], signal.SIGKILL)
-    terminal.shows("✖ first", "SIGKILL", timeout=60)
-    terminal.shows("● training", timeout=60)
+    terminal.shows("✖ first", "SIGKILL")
+    terminal.shows("● training")
     terminal.press("C-d")
     terminal.shows("Cancel drive?", "4 ranks on 2 nodes", "node0", "node1")
     terminal.type("drive")

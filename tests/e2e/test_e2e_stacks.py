@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.lab import Lab, until
 
-pytestmark = [pytest.mark.torch, pytest.mark.sshd, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.torch, pytest.mark.sshd, pytest.mark.timeout(360)]
 
 READER = """
 import re

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.lab import Lab
 from tests.harness.sshd import Sshd
 
-pytestmark = [pytest.mark.sshd]
+pytestmark = [pytest.mark.sshd, pytest.mark.timeout(360)]
 
 RUN = ("run", "-c", "lab", "-l", "plain", "train.py")
 

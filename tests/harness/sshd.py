@@ -150,7 +150,7 @@ class Sshd:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         fixed = self.port != 0
-        for _ in range(10):
+        for _ in range(100):
             if not fixed:
                 self.port = free_port(self.address)
             if self._try_start():

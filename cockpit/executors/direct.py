@@ -28,6 +28,9 @@ _T = TypeVar("_T")
 
 PREPARE_TIMEOUT = 120.0
 UPLOAD_TIMEOUT = 3600.0
+LATE = 2.0
+"""Seconds that candidates are waited for once as many as the job takes are ready: one that is dead
+shall not hold up every start, and a slow one keeps its place in the order."""
 CLAIM_TIMEOUT = 20.0
 """Seconds that a start which is given up waits for the answer to a claim on its way."""
 
@@ -201,8 +204,12 @@ class Gang:
     async def _make_ready(
         self, candidates: Sequence[Place], minimum: int
     ) -> tuple[list[Ready], dict[str, CockpitError]]:
-        ready, failed = await _everywhere(candidates, self._looking.look)
+        ready, failed = await self._look(candidates)
         refused = self._looking.compare(ready)
+        if len(ready) - len(refused) < minimum and len(ready) + len(failed) < len(candidates):
+            # Those that were not waited for are needed after all.
+            ready, failed = await _everywhere(candidates, self._looking.look)
+            refused = self._looking.compare(ready)
         failed.update(refused)
         ready = [item for item in ready if item.name not in refused]
         chosen = ready[: self._job.max_nodes]
@@ -218,6 +225,34 @@ class Gang:
         )
         failed.update(unshipped)
         return [item for item in chosen if item.name not in unshipped], failed
+
+    async def _look(
+        self, candidates: Sequence[Place]
+    ) -> tuple[list[Ready], dict[str, CockpitError]]:
+        """Look at all at once. Once there are enough, the others are waited for a moment only, and
+        are in neither of the results."""
+        looks = [asyncio.ensure_future(self._looking.look(place)) for place in candidates]
+        waiting, ready, limit = set(looks), 0, None
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                ready += sum(look.exception() is None for look in done)
+                if ready >= self._job.max_nodes:
+                    limit = LATE
+        finally:
+            for look in waiting:
+                look.cancel()
+            await asyncio.gather(*looks, return_exceptions=True)
+        names = [place.spec.name for place in candidates]
+        looked = {
+            name: look for name, look in zip(names, looks, strict=True) if look not in waiting
+        }
+        answered = [place for place in candidates if place.spec.name in looked]
+        return await _everywhere(answered, lambda place: looked[place.spec.name])
 
     async def _ship(self, place: Place, archive: Archive) -> None:
         link = place.link

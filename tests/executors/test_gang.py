@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from cockpit.errors import LinkError, NodeError, StartError
+from cockpit.errors import CockpitError, LinkError, NodeError, StartError
+from cockpit.executors import direct
 from cockpit.executors.direct import Gang, Place
+from cockpit.executors.looking import Looking, Ready
 from cockpit.profiles.types import NodeSpec
 from cockpit.protocol.records import JobRecord
 from cockpit.transport.fake import FakeFailure, FakeNode, FakeRequest, FakeTransport
@@ -124,7 +126,12 @@ async def places(started: list[Machine], *machines: Machine) -> list[Place]:
 
 
 def gang(
-    record: JobRecord, *, archive: Any = None, said: list[str] | None = None, preflight: bool = True
+    record: JobRecord,
+    *,
+    archive: Any = None,
+    said: list[str] | None = None,
+    preflight: bool = True,
+    connect_timeout: float = 5.0,
 ) -> Gang:
     return Gang(
         record,
@@ -133,7 +140,7 @@ def gang(
         secrets={},
         archive=archive,
         say=(said if said is not None else []).append,
-        connect_timeout=5.0,
+        connect_timeout=connect_timeout,
         preflight=preflight,
     )
 
@@ -223,6 +230,40 @@ async def test_an_elastic_job_starts_with_its_minimum_and_takes_in_the_rest(
     assert c.uploaded == b"abcdef"
     assert c.records[0]["macros"]["is_head"] == "0"
     assert c.did[-1] == "go"
+
+
+async def test_a_dead_candidate_does_not_hold_up_a_start_that_does_not_need_it(
+    started: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "LATE", 0.05)
+    dead, b, c = Machine("dead"), Machine("b"), Machine("c")
+    seats = await places(started, b, c)
+    beyond = Place(spec=NodeSpec(name="dead", host="dead"), link=dead.link)
+    start = await gang(job(2, 2), connect_timeout=3600.0).start([beyond, *seats])
+    assert [place.spec.name for place in start.places] == ["b", "c"]
+
+
+async def test_a_candidate_that_was_not_waited_for_is_asked_again_when_others_are_refused(
+    started: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "LATE", 0.05)
+    slow = Machine("slow")
+    seats = await places(started, Machine("a"), Machine("b", skew=-42.0), Machine("c"))
+    late = Place(spec=NodeSpec(name="slow", host="slow", addr="10.0.0.9"), link=slow.link)
+    compared = 0
+    compare = Looking.compare
+
+    def counted(looking: Looking, ready: Sequence[Ready]) -> Mapping[str, CockpitError]:
+        nonlocal compared
+        compared += 1
+        started.append(slow)
+        asyncio.ensure_future(slow.link.start())  # noqa: RUF006 - it only begins to connect
+        return compare(looking, ready)
+
+    monkeypatch.setattr(Looking, "compare", counted)
+    start = await gang(job(3, 3), connect_timeout=60.0).start([late, *seats])
+    assert [place.spec.name for place in start.places] == ["slow", "a", "c"]
+    assert compared == 2
 
 
 async def test_a_clock_that_is_off_is_refused_and_named(started: list[Machine]) -> None:

@@ -265,9 +265,12 @@ def _end_later(
     if record.kind in INSTRUMENTED:
         apart = f" They cannot join attempt {attempt + 1}: its rendezvous has a name of its own."
     for name, why in unproven.items():
+        later = f"They are ended once {name} can be reached from here; `cockpit cancel {job_id}`"
+        if not ending.may_return(sessions, job_id, name):
+            later = f"Nothing is sent there: once {name} is in a profile, `cockpit cancel {job_id}`"
         order.say(
-            f"{name}: processes of attempt {attempt} may still run there ({why}).{apart} They are"
-            f" ended once {name} can be reached from here; `cockpit cancel {job_id}` ends them, too"
+            f"{name}: processes of attempt {attempt} may still run there ({why}).{apart} {later}"
+            " ends them, too"
         )
     wish = ending.Order(by=order.by, reason=REASON, say=order.say)
     tasks.start(

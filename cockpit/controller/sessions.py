@@ -61,6 +61,8 @@ class Sessions:
         self._tasks = tasks
         self._telemetry = telemetry
         self._listed: dict[NodeKey, asyncio.Future[None]] = {}
+        self._fresh: set[NodeKey] = set()
+        """Nodes that have listed their jobs since they were reached last."""
         self._waiting: set[asyncio.Future[None]] = set()
 
     def cluster(self, name: str) -> Cluster:
@@ -147,6 +149,7 @@ class Sessions:
         for key, link in links.items():
             place = place_of(*self._placed.pop(key))
             self._listed.pop(key).cancel()
+            self._fresh.discard(key)
             self.fleet.remove_node(key.node, key.cluster)
             self.tracker.unlist(key)
             if link in needed:
@@ -188,6 +191,7 @@ class Sessions:
             if self.links.get(key) is not link:
                 return
             self.tracker.listed(key, link, event, time.time())
+            self._fresh.add(key)
             listed = self._listed[key]
             if not listed.done():
                 listed.set_result(None)
@@ -261,6 +265,8 @@ class Sessions:
     def _link_changed(self, key: NodeKey, link: NodeLink) -> None:
         in_use = self.links.get(key) is link
         if in_use:
+            if not link.online:
+                self._fresh.discard(key)
             self.fleet.node(key.node, key.cluster, link.link)
         for tracked in self.tracker.jobs.values():
             if tracked.cluster == key.cluster and in_use:
@@ -277,6 +283,10 @@ class Sessions:
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def has_listed(self, key: NodeKey) -> bool:
+        """The node is there, and has listed its jobs since it was reached last."""
+        return key in self._fresh
 
     async def changed(self, timeout: float) -> None:
         """Wait until anything changed, `timeout` seconds at most."""

@@ -7,15 +7,19 @@ cut off.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from cockpit import packaging
-from cockpit.controller import Controller, restarting
+from cockpit.controller import Controller, ending, restarting
 from cockpit.controller.tracking import NodeKey
 from cockpit.errors import CockpitError, UsageError
+from cockpit.executors.direct import send_cancel
 from cockpit.model.reports import NodeProof, RestartOptions, RestartReport
 from cockpit.model.types import Job, JobState, NodeState
 from cockpit.profiles.resolving import resolve
@@ -192,6 +196,128 @@ async def test_a_cancel_that_did_not_reach_a_node_reaches_it_once_it_is_back(wor
     assert told == ["n1"]
     assert [(proof.name, proof.left, proof.unreachable) for proof in found] == [("n1", (), "")]
     assert world.job(job).state is JobState.CANCELLED
+
+
+async def _returned(world: World, job: str, *names: str) -> tuple[list[str], list[NodeProof]]:
+    """Deliver a cancel to nodes that are there or come back: who was told, and what was found."""
+    told: list[str] = []
+    found: list[NodeProof] = []
+    await asyncio.wait_for(
+        world.controller.cancel_when_back(job, names, told=told.append, found=found.append), 30.0
+    )
+    return told, found
+
+
+async def test_a_node_that_comes_back_is_proven_once_whatever_was_restarted_on_it_before(
+    world: World,
+) -> None:
+    job = await world.launch("n0", "n1")
+    await world.restart(job)
+    await world.restart(job)
+    world.cut_off("n1")
+    await world.controller.cancel(job, grace=0.0, patience=0.3)
+    world.bring_back("n1")
+    told, found = await _returned(world, job, "n1")
+    assert told == ["n1"]
+    assert found == [NodeProof(name="n1")], "ranks of the newest are not left over from the first"
+
+
+async def test_an_attempt_newer_than_the_one_to_end_is_neither_ended_nor_left_over(
+    world: World,
+) -> None:
+    job = await world.launch("n0", "n1")
+    await world.restart(job)
+    assert (world.names(job), world.job(job).attempt) == (["n0", "n1"], 1)
+    found: list[NodeProof] = []
+    order = ending.Order(by="ada@desk", found=found.append)
+    sessions = world.controller._sessions
+    await asyncio.wait_for(ending.end_when_back(sessions, job, 0, ["n1"], order), 30.0)
+    assert found == [NodeProof(name="n1")]
+    assert world.job(job).state is JobState.RUNNING
+
+
+async def test_a_node_that_is_back_and_has_nothing_of_the_job_is_searched_once_it_has_listed(
+    world: World,
+) -> None:
+    job = await world.launch("n0", "n1")
+    key = NodeKey("lab", "n2")
+    assert world.controller._sessions.has_listed(key)
+    world.cut_off("n2")
+    assert not world.controller._sessions.has_listed(key), "what it listed before may be old"
+    waiting = asyncio.ensure_future(_returned(world, job, "n2"))
+    world.bring_back("n2")
+    assert await waiting == ([], [NodeProof(name="n2")])
+    assert world.controller._sessions.has_listed(key)
+
+
+async def test_a_node_that_was_wiped_while_it_was_away_is_searched_and_done(world: World) -> None:
+    job = await world.launch("n0", "n1")
+    world.cut_off("n1")
+    other = await asyncio.to_thread(
+        Controller, world.config, state_root=world.work.parent / "other", environ={}
+    )
+    async with other:
+        other.open()
+        await other.settle(30.0)
+        assert (await other.cancel(job, grace=0.0)).proven
+    shutil.rmtree(world.work.parent / "n1" / "jobs")
+    old = world.controller._sessions.tracked(job).model.node(0, 1)
+    assert old is not None and old.state is NodeState.RUNNING, "as far as is known here"
+    world.bring_back("n1")
+    assert await _returned(world, job, "n1") == ([], [NodeProof(name="n1")])
+
+
+async def test_nobody_waits_for_a_node_without_a_link_and_that_is_told(world: World) -> None:
+    job = await world.launch("n0", "n1")
+    told, found = await _returned(world, job, "n9")
+    assert told == []
+    assert found == [NodeProof(name="n9", unreachable="it is not in the profile")]
+
+
+async def test_what_may_run_where_no_profile_leads_is_not_promised_to_be_ended(
+    world: World,
+) -> None:
+    job = await world.launch("n0", "n1")
+    nodes = tuple(spec for spec in world.cluster.nodes if spec.name != "n1")
+    cluster = msgspec.structs.replace(world.cluster, nodes=nodes)
+    config = msgspec.structs.replace(world.config, clusters={"lab": cluster})
+    other = await asyncio.to_thread(
+        Controller, config, state_root=world.work.parent / "other", environ={}
+    )
+    said: list[str] = []
+    async with other:
+        other.open()
+        await other.settle(30.0)
+        options = RestartOptions(without=("n1",), spares=True)
+        await other.restart(job, options=options, preflight=False, say=said.append)
+    (text,) = [text for text in said if "may still run there" in text]
+    assert "Nothing is sent there: once n1 is in a profile, `cockpit cancel" in text
+    assert "can be reached" not in text
+
+
+async def test_no_returning_node_waits_for_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await world.launch("n0", "n1", "n2")
+    for name in ("n1", "n2"):
+        world.cut_off(name)
+    await world.controller.cancel(job, grace=0.0, patience=0.3)
+    asked = {"n1": asyncio.Event(), "n2": asyncio.Event()}
+
+    async def send(link: link_module.NodeLink, *args: Any, **kwargs: Any) -> None:
+        asked[link.name].set()
+        for event in asked.values():
+            await asyncio.wait_for(event.wait(), 20.0)
+        await send_cancel(link, *args, **kwargs)
+
+    monkeypatch.setattr("cockpit.controller.ending.send_cancel", send)
+    for name in ("n1", "n2"):
+        world.bring_back(name)
+    told, found = await _returned(world, job, "n1", "n2")
+    monkeypatch.undo()
+    assert sorted(told) == ["n1", "n2"]
+    assert sorted(proof.name for proof in found) == ["n1", "n2"]
+    assert not any(proof.left or proof.unreachable for proof in found)
 
 
 async def test_too_few_nodes_are_counted_and_named_and_nothing_is_ended(world: World) -> None:

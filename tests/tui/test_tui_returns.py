@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from tui_screen import Opener, Screen
 from tui_world import AWAY, healthy, job, job_node
 
@@ -96,6 +97,52 @@ async def test_a_second_cancel_waits_for_no_node_twice(opened: Opener) -> None:
         await screen.press("enter")
         await _cancel(screen, NodeProof(name="gpu01", unreachable=REFUSED), lost)
         assert [names for _, names in screen.source.orders.awaited] == [("gpu02",), ("gpu01",)]
+
+
+async def test_a_node_that_was_proven_is_waited_for_again_while_others_are_still_away(
+    opened: Opener,
+) -> None:
+    async with opened(healthy()) as screen:
+        second, third = (NodeProof(name=name, unreachable=REFUSED) for name in ("gpu02", "gpu03"))
+        await _cancel(screen, second, third)
+        await screen.press("enter")
+        screen.source.orders.back.put_nowait(NodeProof(name="gpu02"))
+        await screen.says("llama: nothing is left on gpu02")
+        await _cancel(screen, second, third)
+        awaited = [names for _, names in screen.source.orders.awaited]
+        assert awaited == [("gpu02", "gpu03"), ("gpu02",)]
+
+
+async def test_a_cancel_of_a_newer_attempt_is_delivered_as_well(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        lost = NodeProof(name="gpu02", unreachable=REFUSED)
+        await _cancel(screen, lost)
+        await screen.press("enter")
+        newer = msgspec.structs.replace(job(), attempt=job().attempt + 1)
+        screen.source.change(newer)
+        await screen.until(lambda: screen.app.frame.job(newer.id) == newer)
+        await _cancel(screen, lost)
+        assert [names for _, names in screen.source.orders.awaited] == [("gpu02",), ("gpu02",)]
+
+
+async def test_nothing_is_promised_for_a_node_that_is_not_in_the_profiles(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        why = "it is not in the profile"
+        lost = NodeProof(name="gpu09", unreachable=why)
+        await _cancel(screen, NodeProof(name="gpu01"), lost)
+        assert screen.source.orders.awaited == []
+        assert "gpu09 has not got the order and cannot be told from here" in screen.text
+        assert "as soon as it is back" not in screen.text
+
+
+async def test_a_node_that_leaves_the_profiles_is_not_said_to_be_proven(opened: Opener) -> None:
+    async with opened(healthy()) as screen:
+        await _cancel(screen, NodeProof(name="gpu02", unreachable=REFUSED))
+        await screen.press("enter")
+        gone = NodeProof(name="gpu02", unreachable="it is not in the profile")
+        screen.source.orders.back.put_nowait(gone)
+        await screen.says("llama: gpu02 cannot be told to end it: it is not in the profile")
+        assert not any("nothing is left on gpu02" in said for said in screen.said)
 
 
 async def test_a_cancel_that_reached_everybody_waits_for_nobody(opened: Opener) -> None:

@@ -277,9 +277,17 @@ class OrderDesk:
 
         report = await self._orders.cancel(job.id, progress.hear, found)
         away = [node.name for node in report.nodes if node.unreachable]
-        progress.prove(job.id, report, orders.follow_up(away) if away else "")
-        if away:
-            self._returns.wait(job, report, progress)
+        known = self._linked(job)
+        awaited = [name for name in away if name in known]
+        lost = [name for name in away if name not in known]
+        progress.prove(job.id, report, orders.follow_up(awaited, lost))
+        self._returns.wait(job, awaited, report, progress)
+
+    def _linked(self, job: Job) -> set[str]:
+        """Names of the nodes that are connected to, or will be once they can be reached."""
+        named = job.cluster in self._source.config.clusters
+        nodes = self._host.frame.fleet.nodes
+        return {node.name for node in nodes if node.cluster == job.cluster or not named}
 
     async def _ranks(self, job: Job, progress: ProgressDialog) -> None:
         await self._orders.restart_ranks(job.id, progress.hear)

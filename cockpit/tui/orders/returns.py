@@ -44,15 +44,16 @@ class Returns:
         self._host = host
         self._source = source
         self._group = group
-        self._waiting: set[tuple[str, str]] = set()
-        """Ids of jobs, and names of nodes."""
+        self._waiting: set[tuple[str, int, str]] = set()
+        """Ids of jobs, their attempts, and names of nodes."""
 
-    def wait(self, job: Job, report: CancelReport, progress: ProgressDialog) -> None:
-        """Cancel `job` on the nodes that `report` could not ask, each as soon as it is back."""
-        away = [node.name for node in report.nodes if node.unreachable]
-        names = [name for name in away if (job.id, name) not in self._waiting]
+    def wait(
+        self, job: Job, away: Sequence[str], report: CancelReport, progress: ProgressDialog
+    ) -> None:
+        """Cancel `job` on the nodes `away` that `report` could not ask, each once it is back."""
+        names = [name for name in away if (job.id, job.attempt, name) not in self._waiting]
         if names:
-            self._waiting.update((job.id, name) for name in names)
+            self._waiting.update((job.id, job.attempt, name) for name in names)
             work = self._wait(job, names, report, progress)
             name = f"cancelling {job.name} ({job.id}) where it is out of reach"
             self._host.run_worker(work, name, self._group, exit_on_error=False)
@@ -69,11 +70,18 @@ class Returns:
                 self._note(job, name, "warn", f"{name} is back and was told to end it")
 
         def found(proof: NodeProof) -> None:
+            # It is not waited for any more: a later cancel may have to.
+            self._waiting.discard((job.id, job.attempt, proof.name))
             proofs[proof.name] = proof
             progress.found(job.id, proof)
             left = ", ".join(str(process.pid) for process in proof.left)
-            text = f"{proof.name} still has {left}" if left else f"nothing is left on {proof.name}"
-            self._note(job, proof.name, "bad" if left else "ok", text)
+            if proof.unreachable:
+                text = f"{proof.name} cannot be told to end it: {proof.unreachable}"
+            elif left:
+                text = f"{proof.name} still has {left}"
+            else:
+                text = f"nothing is left on {proof.name}"
+            self._note(job, proof.name, "bad" if left or proof.unreachable else "ok", text)
 
         try:
             orders = self._source.orders
@@ -84,7 +92,7 @@ class Returns:
             self._note(job, "", "bad", text)
             return
         finally:
-            self._waiting.difference_update((job.id, name) for name in names)
+            self._waiting.difference_update((job.id, job.attempt, name) for name in names)
         progress.prove(job.id, msgspec.structs.replace(report, nodes=tuple(proofs.values())))
 
     def _note(self, job: Job, node: str, tone: str, text: str) -> None:

@@ -78,13 +78,23 @@ def _later(jobs: Sequence[Job]) -> tuple[str, ...]:
     return ("A node out of reach is told as soon as it is back, while this screen is open.",)
 
 
-def follow_up(names: Sequence[str]) -> str:
-    """What becomes of the nodes that a cancel could not ask."""
-    have, each = ("has", "it") if len(names) == 1 else ("have", "each of them")
-    return (
-        f"{named(names)} {have} not got the order and may run on. As long as this screen is open, "
-        f"{each} is told as soon as it is back; Events says so."
-    )
+def follow_up(awaited: Sequence[str], lost: Sequence[str] = ()) -> str:
+    """What becomes of the nodes that a cancel could not ask. `lost`: those without a link, which
+    nobody waits for."""
+    said = []
+    if awaited:
+        have, each = ("has", "it") if len(awaited) == 1 else ("have", "each of them")
+        said.append(
+            f"{named(awaited)} {have} not got the order and may run on. As long as this screen is "
+            f"open, {each} is told as soon as it is back; Events says so."
+        )
+    if lost:
+        have, it = ("has", "it is") if len(lost) == 1 else ("have", "they are")
+        said.append(
+            f"{named(lost)} {have} not got the order and cannot be told from here: {it} not in the "
+            "profiles."
+        )
+    return "\n".join(said)
 
 
 def _named(job: Job) -> list[str]:

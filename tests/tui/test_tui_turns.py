@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 from launch_world import FakePad, config
 from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
 from textual.events import Event, Key, Paste
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -24,9 +28,10 @@ from tui_screen import Opener, Screen
 from tui_world import healthy
 
 from cockpit.tui import turns
+from cockpit.tui.launch.fields import VariableArea
 from cockpit.tui.launch.form import LaunchForm
 from cockpit.tui.launch.picks import LeaveDialog
-from cockpit.tui.turns import Turns
+from cockpit.tui.turns import Turns, _Note
 from cockpit.tui.widgets.cleaninput import CleanInput
 
 TO_NODES = ("tab",) * 3
@@ -148,6 +153,47 @@ async def test_nobody_waits_for_ever_for_what_a_key_led_to(monkeypatch: pytest.M
         await hands.pause()
 
 
+class SlowInput(CleanInput):
+    """Is done with a key when somebody begins to wait for it, or looks how far it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = asyncio.Semaphore(0)
+
+    async def on_key(self) -> None:
+        await self.looks.acquire()
+
+
+class Slow(Ordered):
+    BINDINGS = [Binding("ctrl+e", "read", priority=True)]  # noqa: RUF012
+    read = ""
+
+    def compose(self) -> ComposeResult:
+        yield SlowInput()
+
+    def action_read(self) -> None:
+        self.read = self.query_one(SlowInput).value
+
+
+async def test_much_that_was_typed_is_waited_for_as_long_as_it_gets_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Slow()
+    go, look = _Note._go, _Note._look
+
+    def then_release(note: _Note, method: Callable[[_Note], None]) -> None:
+        method(note)
+        app.query_one(SlowInput).looks.release()
+
+    monkeypatch.setattr(turns, "PATIENCE", 0.2)
+    monkeypatch.setattr(_Note, "_go", partialmethod(then_release, go))
+    monkeypatch.setattr(_Note, "_look", partialmethod(then_release, look))
+    async with running(app):
+        burst(app, *"abcd", "ctrl+e")
+        await until(lambda: app.read != "")
+        assert app.read == "abcd"
+
+
 class Asking(Ordered):
     """Whose key opens a dialog that a worker waits for."""
 
@@ -198,6 +244,94 @@ async def test_keys_that_come_too_early_wait_for_their_time() -> None:
         await held.add(key_event("d"))
         assert taken[-1] == "d"
         await hands.pause()
+
+
+class Form(Ordered):
+    """Whose fields are deep inside; ctrl+e reads all of them, though it means something in each."""
+
+    BINDINGS = [Binding("ctrl+e", "read", priority=True)]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[list[str]] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(), Vertical(), Vertical(), Vertical():
+            yield CleanInput(id="first", select_on_focus=False)
+            yield CleanInput(id="second", select_on_focus=False)
+            yield VariableArea(id="area")
+            yield CleanInput(id="last", select_on_focus=False)
+
+    def action_read(self) -> None:
+        self.read.append(self.texts())
+
+    def texts(self) -> list[str]:
+        area = self.query_one(VariableArea).text
+        first, second, last = (each.value for each in self.query(CleanInput))
+        return [first, second, area, last]
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Counts the notes, and the queues that they go through."""
+    count: Counter[str] = Counter()
+    go, move_on = _Note.__init__, _Note._move_on
+
+    def counted_note(note: _Note, *arguments: Any) -> None:
+        count["notes"] += 1
+        go(note, *arguments)
+
+    def counted_hop(note: _Note) -> None:
+        count["hops"] += 1
+        move_on(note)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Note, "__init__", counted_note)
+        patch.setattr(_Note, "_move_on", counted_hop)
+        yield count
+
+
+async def test_no_note_is_sent_among_keys_that_an_entry_does_alone() -> None:
+    app = Form()
+    async with running(app) as hands:
+        with counted() as count:
+            burst(app, *"ab" * 200, *("backspace",) * 398, "left", *"x", "delete", Paste("y"))
+            burst(app, "home", *"0", "end", *"1", "left", "backspace")
+            await hands.pause()
+            assert app.texts() == ["0ax1", "", "", ""]
+            assert count["notes"] == 0
+
+
+async def test_a_key_that_leads_somewhere_costs_two_notes_however_much_is_typed_around_it() -> None:
+    app = Form()
+    async with running(app) as hands:
+        with counted() as count:
+            burst(app, *"a" * 100, "tab", *"b" * 100, "backspace", "tab", *"c" * 100)
+            burst(app, "up", *"d" * 100)
+            await hands.pause()
+            assert app.texts() == ["a" * 100, "b" * 99 + "d" * 100, "c" * 100, ""]
+            assert count["notes"] == 6
+
+
+async def test_a_note_skips_who_is_at_rest() -> None:
+    app = Form()
+    async with running(app) as hands:
+        box = app.query_one(CleanInput)
+        with counted() as count:
+            burst(app, "f1")
+            await hands.pause()
+            assert count["notes"] == 1
+            depth = len(box.ancestors_with_self)
+            assert count["hops"] <= depth + 4, "once all the way up, and then the app only"
+
+
+async def test_what_is_bound_with_priority_is_done_between_what_is_typed_around_it() -> None:
+    app = Form()
+    async with running(app) as hands:
+        burst(app, *"ab", "left", "ctrl+e", *"c", "backspace", "tab", *"de", "ctrl+e", *"f")
+        await hands.pause()
+        assert app.read == [["ab", "", "", ""], ["ab", "de", "", ""]]
+        assert app.texts() == ["ab", "def", "", ""]
 
 
 def ended(screen: Terminal) -> int:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from textual import events
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
 from cockpit.text import clean
+from cockpit.tui.widgets.entry import Entry
 
 
-class CleanArea(TextArea):
+class CleanArea(Entry, TextArea):
     """Takes the place of Textual's everywhere."""
+
+    def does_alone(self, event: events.Event) -> bool:
+        return not self.read_only and super().does_alone(event)
 
     def __init__(self, text: str = "", **options: Any) -> None:
         super().__init__(_clean_lines(text), **options)

@@ -6,13 +6,20 @@ comes in is cleaned here, wherever it comes from: set, typed, pasted or suggeste
 
 from __future__ import annotations
 
+from textual import events
 from textual.widgets import Input
 
 from cockpit.text import clean
+from cockpit.tui.widgets.entry import Entry
 
 
-class CleanInput(Input):
+class CleanInput(Entry, Input):
     """Takes the place of Textual's everywhere."""
+
+    def does_alone(self, event: events.Event) -> bool:
+        if isinstance(event, events.Key) and event.key == "right" and self.suggester is not None:
+            return False  # it takes what a worker suggests
+        return super().does_alone(event)
 
     def validate_value(self, value: str) -> str:
         return clean(value)

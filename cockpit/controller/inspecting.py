@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import msgspec
 
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.tracking import Seat
@@ -67,34 +69,34 @@ async def kept_stacks(sessions: Sessions, job_id: str, timeout: float) -> StackR
     Raises JobNotFound, or CockpitError when none were kept.
     """
     tracked, job = sessions.tracked(job_id), sessions.job(job_id)
-    stalls = newest_kept(job.stalls)
-    if not stalls:
+    found = newest_kept(job.stalls)
+    if not found:
         raise CockpitError(
             f"no stacks of job {job.name} were kept",
             "they are kept when a stall is declared; without --last they are taken now",
         )
 
-    async def fetch(stall: Stall) -> NodeStacks | Missing:
-        seat = tracked.seats.get((stall.attempt, stall.node_rank))
+    async def fetch(kept: Kept) -> NodeStacks | Missing:
+        seat = tracked.seats.get((kept.attempt, kept.node_rank))
         if seat is None:
-            return Missing(node=stall.node, error="no node that was asked has that attempt")
+            return Missing(node=kept.node, error="no node that was asked has that attempt")
         name = seat.key.node
         try:
-            data = await seat.link.read(stall.stacks, 0, KEPT_LIMIT, timeout=timeout)
+            data = await seat.link.read(kept.path, 0, KEPT_LIMIT, timeout=timeout)
             return stacks.read(name, seat.node_rank, data)
         except (CockpitError, ValueError) as error:
             return Missing(node=name, error=str(error))
 
-    outcomes = await asyncio.gather(*(fetch(stall) for stall in stalls))
-    where = (stalls[0].attempt, stalls[0].generation)
-    silent = {
-        rank
-        for stall in job.stalls
-        if (stall.attempt, stall.generation) == where
-        for rank in stall.ranks
-    }
-    at = min(stall.at for stall in stalls)
-    return _report(outcomes, at, lambda rank: aside(rank, silent))
+    outcomes = await asyncio.gather(*(fetch(kept) for kept in found))
+    where = (found[0].attempt, found[0].generation)
+    declared = [item for item in job.stalls if (item.attempt, item.generation) == where]
+    silent = {rank for stall in declared for rank in stall.ranks}
+    # A node that has declared nothing does not say which of its ranks were silent.
+    unsaid = {kept.node_rank for kept in found if not kept.declared}
+    at = min(kept.at for kept in found)
+    return _report(
+        outcomes, at, lambda rank: "" if rank.node_rank in unsaid else aside(rank, silent)
+    )
 
 
 def aside(rank: RankStacks, silent: Collection[int]) -> str:
@@ -105,18 +107,53 @@ def aside(rank: RankStacks, silent: Collection[int]) -> str:
     return "was not silent" if describe(rank.stack).place else "has ended its script"
 
 
-def newest_kept(stalls: Sequence[Stall]) -> list[Stall]:
-    """Of the newest generation that has stacks: each node's newest stall that has some."""
-    kept = [stall for stall in stalls if stall.stacks]
-    if not kept:
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Stacks that one node kept at a stall."""
+
+    attempt: int
+    generation: int
+    node: str
+    node_rank: int
+    at: float
+    path: str
+    declared: bool
+    """The node has declared the stall itself."""
+
+
+def newest_kept(stalls: Sequence[Stall]) -> list[Kept]:
+    """Of the newest generation that has stacks: the newest ones of each node."""
+    found = [kept for stall in stalls for kept in _kept_at(stall)]
+    if not found:
         return []
-    where = max((stall.attempt, stall.generation) for stall in kept)
-    newest: dict[int, Stall] = {}
-    for stall in kept:
-        known = newest.get(stall.node_rank)
-        if (stall.attempt, stall.generation) == where and (known is None or known.at < stall.at):
-            newest[stall.node_rank] = stall
+    where = max((kept.attempt, kept.generation) for kept in found)
+    newest: dict[int, Kept] = {}
+    for kept in found:
+        known = newest.get(kept.node_rank)
+        if (kept.attempt, kept.generation) == where and (known is None or known.at < kept.at):
+            newest[kept.node_rank] = kept
     return [newest[rank] for rank in sorted(newest)]
+
+
+def _kept_at(stall: Stall) -> Iterator[Kept]:
+    where = {"attempt": stall.attempt, "generation": stall.generation}
+    if stall.stacks:
+        yield Kept(
+            **where,
+            node=stall.node,
+            node_rank=stall.node_rank,
+            at=stall.at,
+            path=stall.stacks,
+            declared=True,
+        )
+    for other in stall.others:
+        yield Kept(
+            **where,
+            node=other.node,
+            node_rank=other.node_rank,
+            at=other.at,
+            path=other.path,
+            declared=False,
+        )
 
 
 def _unseen(job: Job, seats: Sequence[Seat]) -> list[Missing]:

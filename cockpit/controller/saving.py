@@ -1,6 +1,8 @@
 """Saving what a job left on its nodes, as it lies there: journals, plans, and logs.
 
-Only the values of secrets that are known here are written over with asterisks.
+Only the values of secrets that are known here are hidden: in logs they are written over with
+asterisks, in journals and plans the job's own words are masked and the rest stays, or it could not
+be played.
 
 `cockpit record` calls it through the Controller; `cockpit --replay` plays the folder. Names of
 files come from nodes and are taken only where they are such as a node of ours gives.
@@ -18,6 +20,7 @@ import msgspec
 from cockpit.controller.sessions import Sessions
 from cockpit.controller.tracking import Seat, TrackedJob
 from cockpit.errors import CockpitError, UsageError
+from cockpit.model.masking import Mask
 from cockpit.protocol import layout, records
 
 CHUNK = 4 * 1024 * 1024
@@ -80,6 +83,47 @@ def _begin(folder: Path, record: records.JobRecord) -> None:
     (folder / "job.json").write_text(text)
 
 
+class MaskedLines:
+    """Masks the job's own words in lines of JSON that come in pieces; each keeps its length."""
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._held: list[bytes] = []
+        """The beginning of a line whose end has not come."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What can be handed on now."""
+        if self._mask.empty:
+            return piece
+        *lines, rest = piece.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._held, lines[0]])
+            self._held = []
+        self._held.append(rest)
+        return b"".join(self._line(line) + b"\n" for line in lines)
+
+    def end(self) -> bytes:
+        """The rest; nothing is held afterwards."""
+        rest, self._held = b"".join(self._held), []
+        return self._line(rest)
+
+    def _line(self, line: bytes) -> bytes:
+        try:
+            event = json.loads(line)
+            masked = self._mask.fields(event)
+        except (ValueError, AttributeError, RecursionError):
+            # A torn line is of no use to a replay, and may hold anything.
+            return self._stars(line)
+        if masked == event:
+            return line
+        data = json.dumps(masked, separators=(",", ":")).encode()
+        return data.ljust(len(line)) if len(data) <= len(line) else self._stars(line)
+
+    def _stars(self, line: bytes) -> bytes:
+        stream = self._mask.stream(same_size=True)
+        return stream.feed(line) + stream.end()
+
+
 class _Copy:
     """One node's part in one attempt."""
 
@@ -114,8 +158,10 @@ class _Copy:
     async def _file(self, name: str) -> None:
         target = self._local / name
         await asyncio.to_thread(target.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-        # Byte for byte as long as it was: the time index of a log counts them.
-        masked = self._mask.stream(same_size=True)
+        # As long as it was: the time index of a log counts its bytes, and the end of an attempt
+        # says how long its journal is.
+        structured = name.endswith((".json", ".jsonl"))
+        masked = MaskedLines(self._mask) if structured else self._mask.stream(same_size=True)
         with target.open("wb") as file:
             position = 0
             while True:

@@ -20,8 +20,8 @@ from cockpit.model.nodes import NodeFold
 from cockpit.model.oddranks import Seen
 from cockpit.model.rounds import Round
 from cockpit.model.rules import Rules
-from cockpit.model.stalls import Silent, stall_suspect
-from cockpit.model.types import Cause, Generation, Stall
+from cockpit.model.stalls import Silent, seen_in, stall_suspect
+from cockpit.model.types import Cause, Generation, OtherStacks, Stall
 from cockpit.protocol import layout
 
 VICTIMS = 8
@@ -120,6 +120,7 @@ def _stall(item: Round, nodes: Iterable[NodeFold], skews: Skews) -> Suspect | No
     acted = item.asked is not None and item.asked.stall
     silent: list[Silent] = []
     seen: list[Seen] = []
+    tellers: set[int] = set()
     fatal = [(item.asked.at, item.asked.reason)] if item.asked is not None and acted else []
     for node in nodes:
         skew = skews.get(node.name, 0.0)
@@ -128,7 +129,10 @@ def _stall(item: Round, nodes: Iterable[NodeFold], skews: Skews) -> Suspect | No
             if acted or declared.action == "cancel":
                 fatal.append((at, declared.message))
             silent += [_silent(node.name, rank, at) for rank in declared.ranks]
-            seen += stall.seen(node.name, node.node_rank)
+        told = node.events.stalls.seen(item.number, node.name, node.node_rank)
+        seen += told
+        if told:
+            tellers.add(node.node_rank)
         local = node.launcher.generations.get(item.number)
         for timeout in local.timeouts.values() if local is not None else ():
             at = timeout.at - skew
@@ -137,7 +141,10 @@ def _stall(item: Round, nodes: Iterable[NodeFold], skews: Skews) -> Suspect | No
     if not fatal:
         return None
     at, message = min(fatal)
-    return stall_suspect(item.number, silent, message, at, seen)
+    complete = len(item.members) >= max(item.sizes) and all(
+        node.node_rank in tellers or node.outcome == "lost" for node in item.members
+    )
+    return stall_suspect(item.number, silent, message, at, seen, complete=complete)
 
 
 def _silent(node: str, rank: ev.StalledRank, at: float) -> Silent:
@@ -194,7 +201,7 @@ def reason_of(cause: Cause) -> str:
 def stalls_of(job: str, attempt: int, nodes: Mapping[int, NodeFold], skews: Skews) -> list[Stall]:
     """The stalls of an attempt, newest first, on the cluster's clock."""
     found = []
-    where = _where(nodes)
+    where, others = _where(nodes), _others(job, attempt, nodes, skews)
     for node_rank, node in nodes.items():
         skew = skews.get(node.name, 0.0)
         folder = layout.attempt_dir(job, attempt, node_rank)
@@ -213,6 +220,7 @@ def stalls_of(job: str, attempt: int, nodes: Mapping[int, NodeFold], skews: Skew
                     recovered_at=None if recovered is None else recovered - skew,
                     stacks=f"{folder}/{stall.stacks}" if stall.stacks else "",
                     where=where.get(declared.generation, ""),
+                    others=tuple(others.get(declared.generation, ())),
                 )
             )
     found.sort(key=lambda stall: (-stall.at, stall.node_rank))
@@ -220,16 +228,37 @@ def stalls_of(job: str, attempt: int, nodes: Mapping[int, NodeFold], skews: Skew
 
 
 def _where(nodes: Mapping[int, NodeFold]) -> dict[int, str]:
-    """Generation -> in which code its silent ranks were, by each node's newest stall that tells."""
+    """Generation -> in which code its silent ranks were, by the newest that each node tells."""
     seen: dict[int, dict[int, list[Seen]]] = {}
     for node_rank, node in nodes.items():
         for stall in node.events.stalls.stalls:
             if ranks := stall.seen(node.name, node_rank):
                 seen.setdefault(stall.declared.generation, {})[node_rank] = ranks
+        for taken in node.events.stalls.unclaimed():
+            if ranks := seen_in(taken.ranks, node.name, node_rank):
+                seen.setdefault(taken.generation, {})[node_rank] = ranks
     return {
         number: oddranks.summary(itertools.chain.from_iterable(by_node.values()))
         for number, by_node in seen.items()
     }
+
+
+def _others(
+    job: str, attempt: int, nodes: Mapping[int, NodeFold], skews: Skews
+) -> dict[int, list[OtherStacks]]:
+    """Generation -> stacks that nodes kept at a stall which they have not declared themselves."""
+    found: dict[int, list[OtherStacks]] = {}
+    for node_rank, node in sorted(nodes.items()):
+        folder = layout.attempt_dir(job, attempt, node_rank)
+        for taken in node.events.stalls.unclaimed():
+            kept = OtherStacks(
+                node=node.name,
+                node_rank=node_rank,
+                at=taken.at - skews.get(node.name, 0.0),
+                path=f"{folder}/{taken.path}",
+            )
+            found.setdefault(taken.generation, []).append(kept)
+    return found
 
 
 class Explainer:

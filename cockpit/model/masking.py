@@ -14,7 +14,11 @@ from typing import Any
 
 SHORTEST = 6
 """Characters of a value that is hidden: shorter ones would hide half of any log."""
+SHORTEST_PART = 16
+"""The same of a part of a line: a key in a file, and seldom a word of it."""
 SHOWN = "***"
+_BETWEEN = re.compile(r"(?:\\[nrt]|[\s\"'=:,])+")
+"""What parts the words of a netrc, an .env or a JSON key file, line breaks of JSON included."""
 _WORDS = frozenset(
     ("argv", "command", "error", "evidence", "exception", "hint", "message", "note", "reason",
      "tail")
@@ -33,9 +37,8 @@ class Mask:
         self.add(values)
 
     def add(self, values: Iterable[str]) -> None:
-        """Hide these too. Of a value of several lines, each is hidden."""
-        lines = {line.strip() for value in values for line in value.splitlines()}
-        new = {line for line in lines if len(line) >= SHORTEST} - self._known
+        """Hide these too. Of a value of several lines, each is hidden, and its long parts."""
+        new = {part for value in values for part in _parts(value)} - self._known
         if not new:
             return
         self._known |= new
@@ -111,6 +114,17 @@ class MaskedStream:
         done.append(data[position:stop])
         self._held = data[stop:]
         return b"".join(done)
+
+
+def _parts(value: str) -> set[str]:
+    """What is hidden of a value: a job reads the key out of a file, and prints it alone."""
+    lines = [line.strip() for line in value.splitlines()]
+    parts = {line for line in lines if len(line) >= SHORTEST}
+    if len(lines) > 1:
+        parts |= {
+            part for line in lines for part in _BETWEEN.split(line) if len(part) >= SHORTEST_PART
+        }
+    return parts
 
 
 def _forms(value: str) -> set[str]:

@@ -43,16 +43,7 @@ class LocalStall:
     def seen(self, node: str, node_rank: int) -> list[Seen]:
         """Where its silent ranks were, as far as the node has told."""
         silent = {rank.rank for rank in self.declared.ranks}
-        return [
-            Seen(
-                rank=item.rank,
-                node=node,
-                node_rank=node_rank,
-                stack=tuple(frame for frame in item.frames if not is_machinery(frame.file)),
-            )
-            for item in self._stacked
-            if item.rank in silent
-        ]
+        return seen_in([item for item in self._stacked if item.rank in silent], node, node_rank)
 
 
 class StallFold:
@@ -61,7 +52,8 @@ class StallFold:
     def __init__(self) -> None:
         self.stalls: list[LocalStall] = []
         self._stacks: dict[int, ev.Stacks] = {}
-        """Generation -> stacks that were kept before their stall was told."""
+        """Generation -> stacks that were kept before their stall was told, or before the ranks
+        were ended because of a stall that another node declared."""
 
     def apply(self, event: ev.Stalled | ev.Recovered | ev.Stacks) -> None:
         match event:
@@ -70,12 +62,15 @@ class StallFold:
             case ev.Recovered():
                 for stall in self.open_in(event.generation):
                     stall.recovered_at = event.at
+                self._stacks.pop(event.generation, None)
             case ev.Stacks(reason="stall"):
                 bare = [stall for stall in self.open_in(event.generation) if not stall.stacks]
                 if bare:
                     bare[-1].keep(event)
                 else:
                     self._stacks[event.generation] = event
+                    for number in sorted(self._stacks)[:-MAX_STALLS]:
+                        del self._stacks[number]
             case _:
                 pass
 
@@ -86,6 +81,22 @@ class StallFold:
             for stall in self.stalls
             if stall.recovered_at is None and generation in (None, stall.declared.generation)
         ]
+
+    def unclaimed(self) -> list[ev.Stacks]:
+        """The newest stacks of generations in which the node has no stall of its own with some."""
+        own = {stall.declared.generation for stall in self.open_in(None) if stall.stacks}
+        return [taken for number, taken in self._stacks.items() if number not in own]
+
+    def seen(self, generation: int, node: str, node_rank: int) -> list[Seen]:
+        """Where the ranks were that hang in a generation.
+
+        Of a node that has declared nothing these are all its ranks: it does not say which ones
+        were silent.
+        """
+        for taken in self.unclaimed():
+            if taken.generation == generation:
+                return seen_in(taken.ranks, node, node_rank)
+        return [item for stall in self.open_in(generation) for item in stall.seen(node, node_rank)]
 
     def _declare(self, event: ev.Stalled) -> None:
         known = self.open_in(event.generation)
@@ -107,6 +118,19 @@ class StallFold:
         del self.stalls[:-MAX_STALLS]
 
 
+def seen_in(stacked: Iterable[ev.StackedRank], node: str, node_rank: int) -> list[Seen]:
+    """Stacks that a node told, without the frames below the user's code."""
+    return [
+        Seen(
+            rank=item.rank,
+            node=node,
+            node_rank=node_rank,
+            stack=tuple(frame for frame in item.frames if not is_machinery(frame.file)),
+        )
+        for item in stacked
+    ]
+
+
 class Silent(msgspec.Struct, frozen=True, kw_only=True):
     """A rank that was declared silent, and by whom. `at` is on the cluster's clock."""
 
@@ -123,11 +147,18 @@ class Silent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stall_suspect(
-    generation: int, silent: Iterable[Silent], message: str, at: float, seen: Iterable[Seen] = ()
+    generation: int,
+    silent: Iterable[Silent],
+    message: str,
+    at: float,
+    seen: Iterable[Seen] = (),
+    *,
+    complete: bool = True,
 ) -> Suspect:
     """The stall that ended a generation. `message` and `at` count where no rank is known.
 
-    `seen`: where its ranks were, as far as nodes have told.
+    `seen`: where its ranks were, as far as nodes have told. Unless that is `complete`, no rank is
+    accused by it: the odd one may be on a node that has not told.
     """
     newest: dict[int, Silent] = {}
     for item in sorted(silent, key=lambda item: (item.at, item.node)):
@@ -135,7 +166,14 @@ def stall_suspect(
     ranks = [newest[rank] for rank in sorted(newest)]
     seen = list(seen)
     behind = _behind(ranks)
-    culprit = oddranks.culprit(seen) or behind
+    if complete:
+        culprit = oddranks.culprit(seen) or behind
+    else:
+        if seen and len(ranks) == 1:
+            behind = (
+                None  # the first whose limit was over; those it waits for may have said nothing
+            )
+        culprit = behind
     nodes = {item.node for item in ranks}
     said = _message(ranks, behind) if ranks else message or "ranks were silent"
     where = oddranks.summary(seen)

@@ -190,6 +190,16 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """(wall time, value), oldest first; at most 240 points, thinned evenly over the job's life."""
 
 
+class OtherStacks(msgspec.Struct, frozen=True, kw_only=True):
+    """Stacks that a node kept because another one had declared a stall."""
+
+    node: str
+    node_rank: int
+    at: float
+    path: str
+    """Below the node's state_dir."""
+
+
 class Stall(msgspec.Struct, frozen=True, kw_only=True):
     """A stall that was declared on one node."""
 
@@ -208,6 +218,8 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     where: str = ""
     """In which code the silent ranks of the whole job were then, those that the others wait for
     first; "" while no node has told."""
+    others: tuple[OtherStacks, ...] = ()
+    """Stacks of this generation that nodes kept without declaring a stall of their own."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import pytest
 from cockpit.controller.inspecting import aside, newest_kept
 from cockpit.model.stacks import RankStacks, Thread
 from cockpit.model.stackwords import Frame
-from cockpit.model.types import Stall
+from cockpit.model.types import OtherStacks, Stall
 
 
 def stall(node_rank: int, at: float, **fields: Any) -> Stall:
@@ -37,7 +37,17 @@ def test_each_node_gives_the_newest_stacks_of_the_newest_generation_that_has_any
         stall(0, 99.0, generation=7),
     ]
     for order in (stalls, stalls[::-1]):
-        assert [item.stacks for item in newest_kept(order)] == ["0/8.json", "1/6.json"]
+        assert [item.path for item in newest_kept(order)] == ["0/8.json", "1/6.json"]
+
+
+def test_nodes_that_declared_nothing_give_what_they_kept_then() -> None:
+    others = (
+        OtherStacks(node="node0", node_rank=0, at=4.0, path="0/old.json"),
+        OtherStacks(node="node1", node_rank=1, at=6.5, path="1/other.json"),
+    )
+    for stacks, first in (("0/5.json", ("0/5.json", True)), ("", ("0/old.json", False))):
+        found = newest_kept([stall(0, 5.0, stacks=stacks, others=others)])
+        assert [(item.path, item.declared) for item in found] == [first, ("1/other.json", False)]
 
 
 def test_stalls_without_stacks_give_none() -> None:

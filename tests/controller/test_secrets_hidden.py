@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from cockpit.controller import Controller
+from cockpit.controller.saving import MaskedLines
 from cockpit.controller.secrets import Known
 from cockpit.controller.starting import Attempt
+from cockpit.model.masking import Mask
 from cockpit.profiles.types import Cluster, Config, JobProfile, NodeSpec
 from cockpit.protocol.records import JobRecord
 from cockpit.protocol.secretref import SecretRef
@@ -77,6 +80,43 @@ async def test_a_recording_keeps_every_offset_and_no_value(world: World) -> None
     stars = "*" * len(VALUE)
     assert await asyncio.to_thread(log.read_text) == f"sec={stars}\ndone\n"
     assert await asyncio.to_thread(world.raw) == f"sec={VALUE}\ndone\n".encode()
+
+
+def masked(mask: Mask, data: bytes, size: int) -> bytes:
+    """`data` as a recording has it that comes in pieces of `size` bytes."""
+    lines = MaskedLines(mask)
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    return b"".join([*(lines.feed(piece) for piece in pieces), lines.end()])
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_recorded_journal_keeps_its_structure_and_its_length(size: int) -> None:
+    mask = Mask(["started", "launcher", VALUE, "\u00fcber-geheim"])
+    lines = [
+        b'{"kind":"started","path":"launcher.out", "n": 1.50}',
+        b'{"kind":"group","failures":[{"message":"E: %s \\u00fcber-geheim"}]}' % VALUE.encode(),
+        b"",
+        b'{"torn": "%s' % VALUE.encode(),
+    ]
+    data = b"\n".join(lines)
+    found = masked(mask, data, size)
+    first, second, empty, torn = found.split(b"\n")
+    assert (first, empty) == (lines[0], b"")
+    assert json.loads(second) == {"kind": "group", "failures": [{"message": "E: *** ***"}]}
+    assert len(second) == len(lines[1])
+    assert torn == b'{"torn": "%s' % (b"*" * len(VALUE))
+    assert masked(Mask(), data, size) == data
+
+
+async def test_a_secret_that_is_a_word_of_journals_breaks_no_recording(world: World) -> None:
+    world.controller._sessions.tracked(world.job_id).mask.add(["started", "launcher"])
+    target = world.folder / "recording"
+    await world.controller.save(world.job_id, target)
+    kinds = [
+        json.loads(line)["kind"]
+        for line in (target / "attempts/0/nodes/0/events.jsonl").read_text().splitlines()
+    ]
+    assert "started" in kinds
 
 
 def test_what_this_machine_knows_is_hidden_and_what_it_would_have_to_ask_for_is_not(

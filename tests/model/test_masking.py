@@ -43,6 +43,24 @@ def test_each_line_of_a_value_is_hidden() -> None:
     assert mask.text("MIIabcdef and -----BEGIN----- and --") == "*** and *** and --"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "machine api.wandb.ai\n  login user\n  password {key}\n",
+        "# keys\nexport WANDB_API_KEY='{key}'\n",
+        '{{\n  "id": 1,\n  "private_key": "-----BEGIN-----\\n{key}\\n-----END-----\\n"\n}}\n',
+    ],
+)
+def test_of_a_file_with_a_key_in_it_the_key_alone_is_hidden_too(value: str) -> None:
+    key = "0123456789abcdef0123456789abcdef"
+    mask = Mask([value.format(key=key)])
+    assert mask.text(f"using {key} now, user 1") == "using *** now, user 1"
+
+
+def test_the_words_of_a_value_of_one_line_are_shown() -> None:
+    assert Mask(["a-sentence-of-many words\n"]).text("a-sentence-of-many") == "a-sentence-of-many"
+
+
 def test_what_becomes_known_later_is_hidden_from_then_on() -> None:
     mask = Mask()
     assert mask.text(SECRET) == SECRET

@@ -12,6 +12,7 @@ from cockpit.model.restarts import before_cancel
 from cockpit.model.stackwords import Frame
 from cockpit.model.types import Cause
 from tests.model.building import Cluster, running
+from tests.model.scenarios import T0
 from tests.model.test_model_stacks import ALL_REDUCE, BACKWARD, LOADER, MAIN, READ_SHARD, frames
 
 HANG = frames("hang.py:6 read_shard_forever", *MAIN)
@@ -126,6 +127,60 @@ def test_a_rank_that_was_not_silent_is_no_culprit() -> None:
     stacks(cluster, 0, 41.0, {0: ALL_REDUCE, 1: HANG})
     (stall,) = cluster.job(42.0).stalls
     assert stall.where == "rank 0 (gpu01) is in all_reduce"
+
+
+def declared_by_one(*silent: int) -> Cluster:
+    """gpu01 declared a stall of `silent` and kept its stacks; a restart is announced everywhere."""
+    cluster = running(2, 2)
+    ranks = [(rank, 20) for rank in silent]
+    cluster.stalled(0, 40.0, 0, *ranks, action="restart", message="silent")
+    stacks(cluster, 0, 40.5, {0: ITEM, 1: ALL_REDUCE})
+    cluster.everywhere("launcher", 41.0, "restarting", generation=0, by="on_stall", reason="x")
+    return cluster
+
+
+def test_the_culprit_is_found_on_a_node_that_declared_nothing_and_kept_its_stacks() -> None:
+    cluster = declared_by_one(1)
+    stacks(cluster, 1, 41.5, {2: HANG, 3: ALL_REDUCE})
+    job = cluster.generation(1, 43.0).job(44.0)
+    assert isinstance(job.cause, Cause)
+    assert (job.cause.node, job.cause.rank) == ("gpu02", 2)
+    (stall,) = job.stalls
+    assert stall.where.startswith("rank 2 (gpu02) is in hang.py:6 read_shard_forever")
+    (other,) = stall.others
+    assert (other.node, other.node_rank, other.at) == ("gpu02", 1, T0 + 41.5)
+    assert other.path.endswith("nodes/1/stacks/0.json")
+
+
+@pytest.mark.parametrize("silent", [(0, 1), (0,), (1,)])
+def test_nobody_is_accused_while_a_node_has_not_told_its_stacks(silent: tuple[int, ...]) -> None:
+    cause = declared_by_one(*silent).generation(1, 43.0).job(44.0).cause
+    assert isinstance(cause, Cause)
+    assert (cause.kind, cause.rank) == ("stall", None)
+
+
+def test_a_node_that_was_lost_is_not_waited_for() -> None:
+    cluster = declared_by_one(0, 1)
+    cluster.say(1, "events", 43.0, "ended", outcome="lost", code=None, signal=None)
+    cluster.say(0, "events", 43.0, "ended", outcome="failed", code=1, signal=None)
+    history = cluster.job(44.0).history
+    causes = [item.cause for item in history if item.cause is not None]
+    assert [(cause.kind, cause.rank) for cause in causes] == [("stall", 0)]
+
+
+def test_stacks_of_a_stall_that_the_node_recovered_from_give_way_to_newer_ones() -> None:
+    cluster = running(2, 1)
+    cluster.stalled(1, 10.0, 0, (1, 5))
+    stacks(cluster, 1, 10.5, {1: ALL_REDUCE})
+    cluster.say(1, "events", 12.0, "recovered", generation=0)
+    cluster.stalled(0, 40.0, 0, (0, 20), action="restart", message="silent")
+    stacks(cluster, 0, 40.5, {0: ALL_REDUCE})
+    cluster.everywhere("launcher", 41.0, "restarting", generation=0, by="on_stall", reason="x")
+    stacks(cluster, 1, 41.5, {1: HANG})
+    job = cluster.generation(1, 43.0).job(44.0)
+    assert isinstance(job.cause, Cause)
+    assert (job.cause.node, job.cause.rank) == ("gpu02", 1)
+    assert job.stalls[0].where.startswith("rank 1 (gpu02) is in hang.py:6")
 
 
 def test_what_hung_when_somebody_cancelled_is_told() -> None:

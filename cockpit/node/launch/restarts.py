@@ -190,7 +190,7 @@ class Restarts:
         request = agreement.request
         if request is not None:
             hangs = state == _HEALTHY and request.do == RESTART and request.by == ON_STALL
-            agreement.arm(ready=not hangs or self._kept.of_this_generation())
+            agreement.arm(ready=not hangs or self._kept.just_now())
         if request is None or not self._is_time(agreement, request, state):
             if request is not None and agreement.request is None:
                 self._disarm(agent, group)

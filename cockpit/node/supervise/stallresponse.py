@@ -76,6 +76,8 @@ class StallResponse:
         self._stacks = StackKeeper(place.path)
         self._stacks_generation = -1
         """Of which stacks were taken last."""
+        self._stacks_over = False
+        """Whether those ranks have gone on since, so that they tell nothing of another stall."""
         self._stalls = past.stalls
         self._restarts = past.stall_restarts
         self._action: _Action | None = None
@@ -149,6 +151,7 @@ class StallResponse:
     def recovered(self, generation: int) -> None:
         self._events.write("recovered", generation=generation)
         self._action = self._awaited = None
+        self._stacks_over = True
 
     def tick(self, now: float, *, act: bool = True) -> Verdict | None:
         """Do what is due; a verdict when the attempt has to end. Without `act`, only tell."""
@@ -187,12 +190,14 @@ class StallResponse:
     def _begin_stacks(self, generation: int) -> None:
         if not self._stacks.busy:
             self._stacks_generation = generation
+            self._stacks_over = False
             self._stacks.begin()
 
     def _keep_before_restart(self) -> None:
         """Another node has found a stall: its launcher process holds the restart for our stacks."""
         number = self._tail.announced
-        if number != self._stacks_generation and self._is_running(number):
+        taken = number == self._stacks_generation and not self._stacks_over
+        if not taken and self._is_running(number):
             self._begin_stacks(number)
 
     def _tell_stacks(self, taken: Taken) -> None:

@@ -95,7 +95,7 @@ def _against_running(job: Job) -> str | None:
 
 def _with_stacks(context: Context) -> str | None:
     job = context.job
-    if job is not None and any(stall.stacks for stall in job.stalls):
+    if job is not None and any(stall.stacks or stall.others for stall in job.stalls):
         return None
     return _with_ranks(context)
 

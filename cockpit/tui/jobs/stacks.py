@@ -82,7 +82,7 @@ class StacksDialog(GridDialog[None, StackLine]):
 
     @property
     def _kept(self) -> bool:
-        return any(stall.stacks for stall in self._job.stalls)
+        return any(stall.stacks or stall.others for stall in self._job.stalls)
 
     def action_take(self) -> None:
         """Ask the nodes where the ranks are now, beside the screen."""

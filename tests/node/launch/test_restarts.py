@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import types
 from typing import Any
@@ -117,11 +118,13 @@ class Agent:
         by = fields.pop("by", "ada")
         asking.leave(str(self.folder), Request(name, do, generation, by, "because", **fields))
 
-    def keep_stacks(self, number: int = 0) -> None:
-        """What its supervisor does."""
+    def keep_stacks(self, number: int = 0, age: float = 0.0) -> None:
+        """What its supervisor does, or did `age` seconds ago."""
         path = self.folder / layout.kept_stacks(number)
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")
+        at = path.stat().st_mtime - age
+        os.utime(path, (at, at))
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         every = journal.read(str(self.folder / "launcher.jsonl"))
@@ -190,6 +193,20 @@ def test_after_a_stall_nobody_acts_before_every_node_has_kept_its_stacks(
     for _ in range(3):
         assert world.poll() == ["HEALTHY", "HEALTHY"]
     assert [event["by"] for event in other.restarting()] == [ON_STALL], "its supervisor is told"
+    other.keep_stacks(1)
+    assert "restarted" in world.poll() + world.poll()
+
+
+def test_stacks_of_an_earlier_stall_of_the_same_ranks_are_not_those_that_are_waited_for(
+    tmp_path: pathlib.Path,
+) -> None:
+    world = World(tmp_path)
+    finder, other = world.agents
+    other.keep_stacks(0, age=3600.0)
+    finder.keep_stacks()
+    finder.ask(by=ON_STALL)
+    for _ in range(3):
+        assert world.poll() == ["HEALTHY", "HEALTHY"]
     other.keep_stacks(1)
     assert "restarted" in world.poll() + world.poll()
 

@@ -13,7 +13,7 @@ from cockpit.node.journal import Journal
 from cockpit.node.supervise import folding
 from cockpit.node.supervise.claims import Place
 from cockpit.node.supervise.generations import LauncherTail
-from cockpit.node.supervise.stackkeeper import StackKeeper
+from cockpit.node.supervise.stackkeeper import StackKeeper, Taken
 from cockpit.node.supervise.stallresponse import OBEY_PATIENCE, StallResponse, Verdict
 from cockpit.node.supervise.stalls import Silent, Stall
 from cockpit.protocol import layout
@@ -187,6 +187,32 @@ def test_stacks_are_kept_once_before_another_node_ends_the_ranks(
     node.launcher.write("generation", generation=1, ranks=[])
     node.tick()
     assert len(takings) == 1
+
+
+def test_stacks_of_a_stall_that_is_over_do_not_stand_for_those_of_another(
+    tmp_path: Path, takings: list[StackKeeper]
+) -> None:
+    node = Node(tmp_path, "warn")
+    node.stall()
+    node.response.recovered(0)
+    node.tick()
+    assert len(takings) == 1
+    node.launcher.write("restarting", generation=0, by="on_stall", reason="", cost=False)
+    node.tick()
+    node.tick()
+    assert len(takings) == 2
+
+
+def test_stacks_that_come_after_the_recovery_are_told_of_their_generation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(tmp_path, "warn")
+    node.stall()
+    node.response.recovered(0)
+    monkeypatch.setattr(StackKeeper, "result", lambda _: Taken("stacks/0.json"))
+    node.tick()
+    (told,) = [each for each in journal.read(node.events.path) if each["kind"] == "stacks"]
+    assert told["generation"] == 0
 
 
 def test_stacks_that_were_kept_are_not_taken_again_when_the_restart_begins(

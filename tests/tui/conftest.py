@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.cache import LRUCache
+from textual.css.stylesheet import Stylesheet
 from tui_hands import running
 from tui_screen import Opener, Screen, make
 
@@ -26,6 +28,22 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Style sheets are parsed once for each theme, not once for each app."""
+    kept: dict[frozenset[tuple[str, str]], LRUCache[Any, Any]] = {}
+    usual = Stylesheet.set_variables
+
+    def set_variables(sheet: Stylesheet, variables: dict[str, str]) -> None:
+        sheet._parse_cache = LRUCache(1)  # the usual way empties the one it finds
+        usual(sheet, variables)
+        sheet._parse_cache = kept.setdefault(frozenset(variables.items()), LRUCache(1024))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "set_variables", set_variables)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ __all__ = [
     "Node",
     "NodeState",
     "NvLink",
+    "OtherStacks",
     "PcieLink",
     "Rank",
     "RankState",

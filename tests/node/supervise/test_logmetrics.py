@@ -261,7 +261,10 @@ def test_a_job_tells_what_its_ranks_print_and_leaves_no_search_behind(
     last = attempt.digests()[-1]["ranks"][0]
     text = (attempt.folder / "logs/0/0.out").read_text()
     assert last["metrics"]["lr"] == float(text.rpartition("lr=")[2])
-    assert not any(processes.is_alive(process) for process in old)
+    eventually(
+        lambda: not any(processes.is_alive(process) for process in old),
+        "the end of the supervisor, who had said its last word, and of its search",
+    )
     assert "swept" not in attempt.kinds()
 
 

@@ -91,6 +91,7 @@ loss = 'loss[=: ]+([0-9.eE+-]+)'
             all_known = [
                 rank["stage"] == "training"
                 and rank["step"]
+                and rank["step_time"] is not None
                 and rank["metrics"].get("loss") is not None
                 for rank in ranks(status)
             ]
